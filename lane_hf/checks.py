@@ -1,0 +1,175 @@
+"""Checks of training data: each bad input has a message of its own that says what to do."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+_SHOWN = 5  # how many bad rows a message names
+_REFUSED_PROBLEMS = {
+    "multi_label_classification": "multi-label classification",
+    "regression": "regression",
+}
+
+
+def check_task(config: Any, num_labels: int) -> None:
+    """Raise `InputError` unless the model is a classifier with one label a row.
+
+    Args:
+        config: the model's configuration, or None.
+        num_labels: number of labels.
+    """
+    problem = getattr(config, "problem_type", None)
+    if problem in _REFUSED_PROBLEMS:
+        raise InputError(
+            f"the model's problem_type is {problem!r}: {_REFUSED_PROBLEMS[problem]} is not supported, only "
+            "classification with one label a row"
+        )
+    if num_labels < 2:  # noqa: PLR2004
+        raise InputError(
+            f"the model has {num_labels} label: at least 2 are needed (num_labels=1 is regression in Transformers)"
+        )
+
+
+def check_map_style(dataset: Any) -> None:
+    """Raise `InputError` unless the data set has a length and rows that can be fetched by number."""
+    if dataset is None:
+        return
+    if isinstance(dataset, torch.utils.data.IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise InputError(
+            "the training set is iterable: its rows have no fixed numbers, so no margin can be averaged per row. Load "
+            "it as a map-style data set (load_dataset(..., streaming=False), or Dataset.from_generator)"
+        )
+    if not hasattr(dataset, "__len__"):
+        raise InputError("the training set has no length: margins are averaged per row, so it needs __len__")
+    if len(dataset) == 0:
+        raise InputError("the training set is empty: there is nothing to train on")
+
+
+def check_labels(labels: Any, num_labels: int, column: str) -> np.ndarray:
+    """Check a whole column of labels and return it as int64.
+
+    Warns when a class has no row.
+
+    Args:
+        labels: `[N]` labels as the data set holds them.
+        num_labels: number of labels of the model.
+        column: the column's name, for messages.
+
+    Raises:
+        InputError: missing, -100, out of range, text, float, multi-hot or per-token labels.
+    """
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # rows of different lengths
+        array = np.asarray([], dtype=object).reshape(0, 1)
+    if array.ndim > 1 or (array.dtype == object and any(isinstance(item, (list, np.ndarray)) for item in array)):
+        _refuse_lists(array, column)
+    if array.dtype == object and any(item is None for item in array):
+        raise InputError(_name_rows(f"labels in column {column!r} are missing", [x is None for x in array]))
+    if array.dtype.kind in "OUST":
+        raise InputError(
+            f"labels in column {column!r} are text: encode them first, for example with "
+            f"dataset.class_encode_column({column!r})"
+        )
+    if array.dtype.kind == "f":
+        if np.isnan(array).any():
+            raise InputError(_name_rows(f"labels in column {column!r} are missing (NaN)", np.isnan(array)))
+        raise InputError(
+            f"labels in column {column!r} are floating-point numbers: regression and soft labels are not supported, "
+            "give class indices (integers)"
+        )
+    array = array.astype(np.int64)
+    _check_range(array, np.arange(len(array)), num_labels, f"column {column!r}")
+    empty = np.setdiff1d(np.arange(num_labels), array)
+    if len(empty):
+        shown = ", ".join(map(str, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
+        warnings.warn(
+            f"{len(empty)} of {num_labels} labels have no row in the training set (label {shown}): they cannot be "
+            "learned, nor suggested for other rows",
+            stacklevel=2,
+        )
+    return array
+
+
+def check_batch_labels(batch: Mapping[str, Any], names: Sequence[str], num_labels: int, row_ids: Tensor) -> None:
+    """Check the labels of a collated batch.
+
+    Args:
+        batch: what the collator returned.
+        names: names under which the labels may stand.
+        num_labels: number of labels of the model.
+        row_ids: `[B]` positions in the training set, for messages.
+
+    Raises:
+        InputError: no labels, or labels that are no class indices in `0..num_labels-1`.
+    """
+    name = next((name for name in names if name in batch), None)
+    if name is None:
+        raise InputError(
+            f"the training batches have no labels: expected one of {', '.join(map(repr, names))}, found "
+            f"{', '.join(map(repr, sorted(batch)))}. Check the label column and label_names"
+        )
+    labels = torch.as_tensor(batch[name])
+    if labels.dim() != 1:
+        _refuse_lists(labels.numpy(), name)
+    if labels.is_floating_point():
+        raise InputError(
+            f"labels in {name!r} are floating-point numbers: regression and soft labels are not supported, give class "
+            "indices (integers)"
+        )
+    _check_range(labels.numpy(), row_ids.numpy(), num_labels, repr(name))
+
+
+def check_row_id_column(row_ids: Any) -> np.ndarray:
+    """Check a user's own row ids and return them as int64.
+
+    Raises:
+        InputError: the ids are no integers, or some occur more than once.
+    """
+    array = np.asarray(row_ids)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"the column 'row_id' must hold integers, found {array.dtype}: convert or rename it")
+    values, counts = np.unique(array, return_counts=True)
+    if (counts > 1).any():
+        repeated = values[counts > 1]
+        raise InputError(
+            f"the column 'row_id' must be unique, but {len(repeated)} ids occur more than once (for example "
+            f"{repeated[0]}): rename the column, or make the ids unique"
+        )
+    return array.astype(np.int64)
+
+
+def _check_range(labels: np.ndarray, row_ids: np.ndarray, num_labels: int, where: str) -> None:
+    ignored = labels == -100  # noqa: PLR2004 -- the index that PyTorch's cross-entropy ignores
+    if ignored.any():
+        raise InputError(
+            _name_rows(f"{where} has the label -100 (rows without a label)", ignored, row_ids)
+            + "; remove the rows without a label"
+        )
+    bad = (labels < 0) | (labels >= num_labels)
+    if bad.any():
+        found = sorted(set(labels[bad].tolist()))[:_SHOWN]
+        raise InputError(
+            _name_rows(f"labels in {where} are out of range: found {found}", bad, row_ids)
+            + f"; the model has {num_labels} labels (0 to {num_labels - 1})"
+        )
+
+
+def _refuse_lists(array: np.ndarray, column: str) -> None:
+    raise InputError(
+        f"labels in {column!r} are lists (shape {list(array.shape)}): multi-label classification and token "
+        "classification are not supported, only one class index a row"
+    )
+
+
+def _name_rows(message: str, bad: Any, row_ids: np.ndarray | None = None) -> str:
+    positions = np.flatnonzero(np.asarray(bad))
+    rows = positions if row_ids is None else row_ids[positions]
+    shown = ", ".join(str(row) for row in rows[:_SHOWN]) + (", ..." if len(rows) > _SHOWN else "")
+    return f"{message}: {len(rows)} row{'s' if len(rows) > 1 else ''} (row {shown})"

@@ -1,0 +1,175 @@
+"""LaneConfig: the arguments of `LaneTrainer`."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from transformers import TrainingArguments
+
+from .errors import InputError
+
+
+@dataclass
+class LaneConfig(TrainingArguments):
+    """Training arguments of [`LaneTrainer`]: those of `transformers.TrainingArguments` and the ones below.
+
+    Each field has a help text, so that `HfArgumentParser(LaneConfig)` makes a command line. The defaults are what
+    measured best; `LaneConfig.paper()` is the published algorithm.
+
+    Raises:
+        InputError: a value, or a combination of values, makes no sense.
+
+    Example:
+        >>> config = LaneConfig(output_dir="out", weighting="gaussian")
+        >>> neutral = LaneConfig(output_dir="out", reweight=False, contrastive="none", auxiliary="none")
+    """
+
+    auxiliary: Literal["full", "shared", "none"] = field(
+        default="full",
+        metadata={
+            "help": "The auxiliary network: 'full' is a copy of the classifier with a fresh head (the paper), 'shared' "
+            "a head on the classifier's own detached embedding (almost free), 'none' no auxiliary network."
+        },
+    )
+    reweight: bool = field(
+        default=True,
+        metadata={"help": "Weigh each row's cross-entropy by its averaged margin (False is the ablation LANE-alm)."},
+    )
+    label_aware: bool = field(
+        default=True,
+        metadata={
+            "help": "Divide negative margins by the auxiliary probability of the preferred label, Eq. 3 (False is the "
+            "ablation LANE-sim: plain margins). Without an auxiliary network margins are plain."
+        },
+    )
+    weighting: Literal["mixture", "gaussian"] = field(
+        default="mixture",
+        metadata={
+            "help": "How an averaged margin becomes a weight: 'gaussian' is Eq. 4, 'mixture' the probability of the "
+            "clean component in a mixture of two Gaussians per given label, fitted once per epoch."
+        },
+    )
+    statistics: Literal["dataset", "batch"] = field(
+        default="dataset",
+        metadata={
+            "help": "Over which rows Eq. 5 and 6 go: all rows seen ('dataset') or the rows of the batch ('batch', "
+            "Algorithm 1 line 11 to the letter). Only for weighting='gaussian'."
+        },
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata={
+            "help": "A fixed mean for Eq. 4, with standard deviation 1 (Appendix D), instead of the one inferred from "
+            "the averages. Only for weighting='gaussian'."
+        },
+    )
+    weighting_warmup: float = field(
+        default=1.0,
+        metadata={
+            "help": "Epochs (fractions allowed) in which margins are recorded but every weight is 1. The paper has 0: "
+            "there, the classes that are learned late are weighted down before they are learned."
+        },
+    )
+    similarity: Literal["sample", "class"] = field(
+        default="sample",
+        metadata={
+            "help": "Which auxiliary probabilities stand for the closeness of labels: those of the row itself "
+            "('sample', the paper's formula) or their running average over the rows with the same given label ('class')."
+        },
+    )
+    aux_smoothing: float = field(
+        default=0.1,
+        metadata={"help": "Share of the uniform distribution mixed into the auxiliary probabilities, in [0, 1)."},
+    )
+    contrastive: Literal["lscl", "scl", "lcl", "none"] = field(
+        default="none",
+        metadata={
+            "help": "The contrastive term: 'lscl' is LANE's (Eq. 8), 'scl' supervised contrastive, 'lcl' label-aware "
+            "contrastive with positives in the denominator, 'none' leaves it out."
+        },
+    )
+    contrastive_weight: float = field(default=1.0, metadata={"help": "Factor of the contrastive term in the loss."})
+    temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
+    aux_contrastive_grad: bool = field(
+        default=False,
+        metadata={
+            "help": "Let the contrastive term train the auxiliary network too (the paper). It pulls the auxiliary "
+            "towards the given labels with a force that never fades."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Check LANE's own fields, then do what `TrainingArguments` does."""
+        self._check_lane_fields()
+        super().__post_init__()
+
+    @classmethod
+    def paper(cls, **kwargs: Any) -> "LaneConfig":
+        """Return the published algorithm (Algorithm 1, Eq. 1 to 9), with numerical guards only.
+
+        Statistics go over the data set, as in Eq. 5 and 6; pass `statistics="batch"` for line 11 of Algorithm 1. On real
+        text this configuration falls below ordinary fine-tuning; it is here for those who reproduce the paper.
+
+        Args:
+            **kwargs: any field, to depart from it.
+
+        Example:
+            >>> config = LaneConfig.paper(output_dir="out", num_train_epochs=5)
+        """
+        literal = {
+            "auxiliary": "full",
+            "reweight": True,
+            "label_aware": True,
+            "weighting": "gaussian",
+            "statistics": "dataset",
+            "threshold": None,
+            "weighting_warmup": 0.0,
+            "similarity": "sample",
+            "contrastive": "lscl",
+            "contrastive_weight": 1.0,
+            "aux_contrastive_grad": True,
+        }
+        return cls(**{**literal, **kwargs})
+
+    @classmethod
+    def from_training_arguments(cls, args: TrainingArguments) -> "LaneConfig":
+        """Return `args` with LANE's defaults added; a `LaneConfig` is returned as it is.
+
+        The values are taken over as they stand: initialising them a second time would set up the devices again.
+        """
+        if isinstance(args, cls):
+            return args
+        config = cls.__new__(cls)
+        own = {each.name: each.default for each in fields(cls) if each.name not in vars(args)}
+        vars(config).update(vars(args), **own)
+        return config
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is ordinary fine-tuning that only records margins."""
+        return not self.reweight and self.contrastive == "none" and self.auxiliary == "none"
+
+    def _check_lane_fields(self) -> None:
+        choices = {
+            "auxiliary": ("full", "shared", "none"),
+            "weighting": ("mixture", "gaussian"),
+            "statistics": ("dataset", "batch"),
+            "similarity": ("sample", "class"),
+            "contrastive": ("lscl", "scl", "lcl", "none"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(allowed)}")
+        if not 0 <= self.aux_smoothing < 1:
+            raise InputError(f"aux_smoothing must be in [0, 1), got {self.aux_smoothing}")
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be above 0, got {self.temperature}")
+        for name in ("weighting_warmup", "contrastive_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.auxiliary == "none" and self.contrastive in ("lscl", "lcl"):
+            raise InputError(
+                f"contrastive={self.contrastive!r} needs the probabilities of an auxiliary network: set auxiliary to "
+                "'full' or 'shared', or contrastive to 'scl' or 'none'"
+            )
+        if self.weighting != "gaussian" and (self.threshold is not None or self.statistics == "batch"):
+            raise InputError("threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian' to use them")

@@ -1,0 +1,15 @@
+"""The one exception for what a user can mend."""
+
+
+class InputError(ValueError):
+    """What the user gave is wrong: the message says what, where and what to do, in one line.
+
+    Command lines print the message without a traceback and exit with status 2. It is a `ValueError`, so that library
+    users need not know this class.
+
+    Example:
+        >>> raise InputError("label 7 in row 12 is out of range: the model has 5 labels (0 to 4)")
+        Traceback (most recent call last):
+        ...
+        lane_hf.errors.InputError: label 7 in row 12 is out of range: the model has 5 labels (0 to 4)
+    """

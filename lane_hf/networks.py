@@ -1,0 +1,206 @@
+"""How a second network rides along: one module for Accelerate, a plain classifier for everybody else.
+
+Accelerate wraps, synchronises, clips and optimises one module. `JointModel` is that module: it holds the user's classifier
+and the auxiliary network and runs both in one forward. It exists only there; `trainer.model` stays the classifier, so that
+saving, evaluating and pushing are Trainer's own code. (Two separately prepared modules would leave the second one without
+gradient clipping, zeroing and synchronisation; DeepSpeed and FSDP2 refuse them.)
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+
+class SharedHead(nn.Module):
+    """A linear auxiliary head on the classifier's own embedding, which it must not train: the embedding is detached.
+
+    Args:
+        hidden_size: size of the embedding.
+        num_labels: number of labels.
+        dropout: dropout probability on the embedding.
+
+    Example:
+        >>> SharedHead(8, 3)(torch.zeros(2, 8)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, hidden_size: int, num_labels: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(hidden_size, num_labels)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the logits `[B, K]` for embeddings `[B, d]`."""
+        return self.linear(self.dropout(embeddings.detach()))
+
+
+class JointModel(nn.Module):
+    """The classifier and its auxiliary network in one forward.
+
+    Args:
+        model: the classifier.
+        auxiliary: a classifier that takes the same inputs, a [`SharedHead`], or None.
+        needs_embeddings: whether the embeddings are wanted (for a contrastive term); a `SharedHead` needs them anyway.
+    """
+
+    def __init__(self, model: nn.Module, auxiliary: nn.Module | None, needs_embeddings: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.auxiliary = auxiliary
+        self.needs_embeddings = needs_embeddings or isinstance(auxiliary, SharedHead)
+
+    def forward(self, **inputs: Any) -> dict[str, Tensor]:
+        """Run both networks.
+
+        Returns:
+            `logits` `[B, K]`; `embeddings` `[B, d]` if they are needed; `auxiliary_logits` `[B, K]` if there is an
+            auxiliary network.
+        """
+        if self.needs_embeddings:
+            outputs = self.model(**inputs, output_hidden_states=True)
+            result = {"logits": outputs["logits"], "embeddings": embeddings(self.model, outputs, inputs)}
+        else:
+            outputs = self.model(**inputs)
+            result = {"logits": outputs["logits"]}
+        if isinstance(self.auxiliary, SharedHead):
+            result["auxiliary_logits"] = self.auxiliary(result["embeddings"])
+        elif self.auxiliary is not None:
+            result["auxiliary_logits"] = self.auxiliary(**inputs)["logits"]
+        return result
+
+
+def base_classifier(model: nn.Module) -> nn.Module:
+    """Return the Transformers model under a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor:
+    """Return the embedding that the classifier's head reads: `[B, d]`.
+
+    For encoders this is the first token of the last layer, for decoders the last token that is no padding, for models
+    that say so in their configuration the mean over the tokens, for convolutional networks the mean over the image.
+
+    Raises:
+        InputError: the model does not return hidden states.
+    """
+    states = outputs.get("decoder_hidden_states") or outputs.get("hidden_states")
+    if not states:
+        raise InputError(
+            f"{type(model).__name__} returns no hidden states, which a shared auxiliary head and the contrastive term "
+            "need: use auxiliary='full' or 'none' with contrastive='none'"
+        )
+    last = states[-1]
+    if last.dim() == 4:  # noqa: PLR2004 -- [B, d, height, width]
+        return last.mean(dim=(2, 3))
+    classifier = base_classifier(model)
+    if hasattr(classifier, "score"):  # decoder classifiers call their head so
+        return last[torch.arange(len(last), device=last.device), _last_token(classifier, inputs, last)]
+    if getattr(classifier.config, "classifier_pooling", None) == "mean" and "attention_mask" in inputs:
+        mask = inputs["attention_mask"][..., None].to(last.dtype)
+        return (last * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
+    return last[:, 0]
+
+
+def _last_token(classifier: nn.Module, inputs: dict[str, Any], last: Tensor) -> Tensor:
+    # As Transformers finds it: the rightmost token that is not padding, whichever side is padded.
+    pad = classifier.config.get_text_config().pad_token_id
+    length = last.shape[1]
+    if pad is None or inputs.get("input_ids") is None:
+        return torch.full((len(last),), length - 1, device=last.device)
+    position = torch.arange(length, device=last.device)
+    return (position * (inputs["input_ids"] != pad)).argmax(dim=1)
+
+
+def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> nn.Module | None:
+    """Build the auxiliary network of the given kind.
+
+    Args:
+        model: the classifier.
+        kind: "full" for a copy with a fresh head, "shared" for a head on the classifier's embedding, "none".
+        num_labels: number of labels.
+        seed: seed of the fresh head. The global random state is left as it was.
+
+    Raises:
+        InputError: the model's hidden size or head cannot be found.
+    """
+    if kind == "none":
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if kind == "shared":
+            return SharedHead(_hidden_size(model), num_labels)
+        auxiliary = copy.deepcopy(model)
+        _reset_head(base_classifier(auxiliary), num_labels)
+    return auxiliary
+
+
+def check_auxiliary(model: nn.Module, auxiliary: nn.Module, num_labels: int) -> None:
+    """Raise `InputError` unless `auxiliary` can stand beside `model`."""
+    if auxiliary is model:
+        raise InputError("auxiliary_model is the model itself: pass another network, or auxiliary='shared'")
+    theirs = num_labels_of(auxiliary)
+    if theirs != num_labels:
+        raise InputError(f"auxiliary_model has {theirs} labels, the model has {num_labels}: they must be the same")
+    ours, other = _vocabulary(model), _vocabulary(auxiliary)
+    if ours is not None and other is not None and ours != other:
+        raise InputError(
+            f"auxiliary_model has a vocabulary of {other} tokens, the model one of {ours}: both networks get the same "
+            "input_ids, so they need the same tokenizer"
+        )
+
+
+def num_labels_of(model: nn.Module) -> int:
+    """Return the number of labels of a classifier.
+
+    Raises:
+        InputError: neither the model nor its configuration has `num_labels`.
+    """
+    classifier = base_classifier(model)
+    number = getattr(getattr(classifier, "config", None), "num_labels", None) or getattr(classifier, "num_labels", None)
+    if number is None:
+        raise InputError(f"{type(model).__name__} does not say how many labels it has: set model.config.num_labels")
+    return int(number)
+
+
+def _vocabulary(model: nn.Module) -> int | None:
+    return getattr(getattr(base_classifier(model), "config", None), "vocab_size", None)
+
+
+def _hidden_size(model: nn.Module) -> int:
+    config = getattr(base_classifier(model), "config", None)
+    if config is not None:
+        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        for candidate in (text_config, config):
+            if getattr(candidate, "hidden_size", None):
+                return int(candidate.hidden_size)
+            if getattr(candidate, "hidden_sizes", None):
+                return int(candidate.hidden_sizes[-1])
+    raise InputError(f"the hidden size of {type(model).__name__} is unknown: auxiliary='shared' needs config.hidden_size")
+
+
+def _reset_head(classifier: nn.Module, num_labels: int) -> None:
+    """Give everything outside the pretrained body new random weights."""
+    prefix = getattr(classifier, "base_model_prefix", None)
+    if prefix and hasattr(classifier, prefix):
+        head = [
+            module
+            for name, module in classifier.named_modules()
+            if name and name != prefix and not name.startswith(f"{prefix}.")
+        ]
+        for module in head:
+            for parameter in module.parameters(recurse=False):
+                parameter._is_hf_initialized = False  # noqa: SLF001 -- Transformers skips what it has initialised
+            with torch.no_grad():
+                classifier._init_weights(module)  # noqa: SLF001 -- the model family's own initialisation
+        return
+    heads = [m for m in classifier.modules() if isinstance(m, nn.Linear) and m.out_features == num_labels]
+    if not heads:
+        raise InputError(
+            f"the head of {type(classifier).__name__} cannot be found: pass auxiliary_model, or set auxiliary to "
+            "'shared' or 'none'"
+        )
+    heads[-1].reset_parameters()

@@ -1,0 +1,75 @@
+"""How every example learns which row of the training set it is."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import Dataset
+
+from .checks import check_batch_labels
+
+ROW_ID = "row_id"
+"""Name of the entry of a training batch that holds the row ids, and of a user's own column of row ids."""
+
+
+class Row(NamedTuple):
+    """An example together with its position in the training set.
+
+    Not a dictionary with one more key: collators and `RemoveColumnsCollator` of Transformers let it pass untouched, and a
+    user's collator never sees a key that it does not know.
+    """
+
+    example: Any
+    row_id: int
+
+
+class RowDataset(Dataset):
+    """A map-style data set whose items know their position.
+
+    Args:
+        dataset: any data set with `__len__` and `__getitem__`; `__getitems__` is used where it exists.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Row:
+        return Row(self.dataset[index], int(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Row]:
+        """Fetch a batch in one call: a `datasets.Dataset` reads and decodes it in one go."""
+        if hasattr(self.dataset, "__getitems__"):
+            examples = self.dataset.__getitems__(list(indices))
+        else:
+            examples = [self.dataset[index] for index in indices]
+        return [Row(example, int(index)) for example, index in zip(examples, indices, strict=True)]
+
+
+class RowCollator:
+    """Collate examples with any collator and add their row ids to the batch.
+
+    Labels are checked here, in the loader's worker, where they lie in main memory: no step waits for a device.
+
+    Args:
+        collator: the user's collator; it gets the bare examples.
+        label_names: names under which the batch may hold the labels.
+        num_labels: number of labels.
+
+    Raises:
+        InputError: when a batch has no labels, or labels that are no class indices.
+    """
+
+    def __init__(self, collator: Callable[[list[Any]], Any], label_names: Sequence[str], num_labels: int) -> None:
+        self.collator = collator
+        self.label_names = tuple(label_names)
+        self.num_labels = num_labels
+
+    def __call__(self, rows: list[Row]) -> dict[str, Any]:
+        """Return the user's batch with one more entry, `row_id`: `[B]` int64."""
+        batch = dict(self.collator([row.example for row in rows]))
+        row_ids = torch.tensor([row.row_id for row in rows])
+        check_batch_labels(batch, self.label_names, self.num_labels, row_ids)
+        return {**batch, ROW_ID: row_ids}

@@ -1,0 +1,293 @@
+"""RowTrainer: a Trainer that knows which row of the training set each example is."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from .checkpoint import load_state, save_state
+from .checks import check_labels, check_map_style, check_row_id_column, check_task
+from .errors import InputError
+from .networks import base_classifier, num_labels_of
+from .row_data import ROW_ID, RowCollator, RowDataset
+from .row_statistics import Observation, RowStatistics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COMMON_LABEL_NAMES = ("labels", "label", "label_ids")
+
+
+class Stateful(Protocol):
+    """What a part of the training state must offer to live in checkpoints."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state as tensors."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any:
+        """Continue from such a state."""
+
+
+class RowTrainer(Trainer):
+    """Ordinary fine-tuning that also records the margin of every training row.
+
+    Drop-in for `transformers.Trainer` on single-label classifiers: the same constructor, the same steps, and afterwards
+    [`label_issues`] says which labels look wrong. It is the base of [`LaneTrainer`] and of the baselines, and gives them row
+    ids, per-row state in checkpoints, logging of loss terms, and a loss that gradient accumulation scales like one large
+    batch. (Trainer scales the loss of models such as BERT `gradient_accumulation_steps` times too large.)
+
+    A column `row_id` of unique integers, if the training set has one, names the rows in the table.
+
+    Args:
+        model: the classifier, as for `Trainer`.
+        args: `TrainingArguments`.
+        *trainer_args: further positional arguments of `Trainer`.
+        **trainer_kwargs: further arguments of `Trainer`.
+
+    Raises:
+        InputError: the task or the training set is not supported, `compute_loss_func` or label smoothing is given.
+
+    Example:
+        >>> trainer = RowTrainer(model=model, args=args, train_dataset=train)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+        >>> trainer.label_issues().head()  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Any = None, args: Any = None, *trainer_args: Any, **trainer_kwargs: Any) -> None:
+        super().__init__(model, args, *trainer_args, **trainer_kwargs)
+        if self.compute_loss_func is not None:
+            raise InputError("compute_loss_func is not supported: this trainer computes its own loss")
+        if self.label_smoother is not None:
+            raise InputError(
+                "label_smoothing_factor is not supported: it changes the margins that rows are judged by. Set it to 0"
+            )
+        # A mean over each micro-batch, which Trainer then divides by their number.
+        self.model_accepts_loss_kwargs = False
+        self.num_labels = num_labels_of(self.model)
+        check_task(getattr(base_classifier(self.model), "config", None), self.num_labels)
+        self._user_row_ids = None
+        if self.train_dataset is not None:
+            self._check_train_dataset()
+        self.row_statistics: RowStatistics | None = None
+        self._terms: dict[str, Tensor] = {}
+        self._term_steps = 0
+        self._warned_of_skipped = False
+
+    # ---- Rows: the training batches carry the number of each row ----
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return Trainer's loader with one more entry in each batch: `row_id`."""
+        if self.train_dataset is None:
+            return super().get_train_dataloader()
+        self._check_train_dataset()
+        dataset, collator = self.train_dataset, self.data_collator
+        if hasattr(dataset, "column_names") and hasattr(dataset, "remove_columns"):
+            dataset = self._remove_unused_columns(dataset, description="training")
+        else:
+            collator = self._get_collator_with_removed_columns(collator, description="training")
+        row_collator = RowCollator(collator, self._label_names(), self.num_labels)
+        with _replaced(self, "data_collator", row_collator):
+            return self._get_dataloader(
+                dataset=RowDataset(dataset),
+                description="Training",
+                batch_size=self._train_batch_size,
+                # Length grouping reads the user's own data set.
+                sampler_fn=lambda _: self._get_train_sampler(self.train_dataset),
+                is_training=True,
+            )
+
+    def _check_train_dataset(self) -> None:
+        dataset = self.train_dataset
+        check_map_style(dataset)
+        if self.args.train_sampling_strategy == "batch_rebalance":
+            raise InputError(
+                "train_sampling_strategy='batch_rebalance' gives the processes batches of different sizes, which cannot be "
+                "gathered: use 'group_by_length' or 'random'"
+            )
+        self._user_row_ids = None
+        if not hasattr(dataset, "column_names"):
+            return  # batches are checked as they come
+        raw = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
+        if ROW_ID in dataset.column_names:
+            self._user_row_ids = check_row_id_column(raw[ROW_ID][:])
+        column = next((name for name in self._label_names() if name in dataset.column_names), None)
+        is_transformed = getattr(dataset, "format", {}).get("type") == "custom"
+        if column is not None and not is_transformed:
+            check_labels(raw[column][:], self.num_labels, column)
+        elif column is None and not is_transformed and self.args.remove_unused_columns:
+            raise InputError(
+                f"the training set has no label column: expected one of {', '.join(map(repr, self._label_names()))}, "
+                f"found {', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
+            )
+
+    def _label_names(self) -> list[str]:
+        return list(dict.fromkeys([*self.label_names, *_COMMON_LABEL_NAMES]))
+
+    def _labels_of(self, inputs: dict[str, Any]) -> Tensor:
+        return next(inputs[name] for name in self._label_names() if name in inputs)
+
+    def pop_row_ids(self, inputs: dict[str, Any]) -> Tensor:
+        """Take the row ids out of a training batch: models must not see them.
+
+        Raises:
+            InputError: the batch has none, because `get_train_dataloader` was overridden.
+        """
+        if ROW_ID not in inputs:
+            raise InputError(
+                f"a training batch has no {ROW_ID!r}: get_train_dataloader was overridden. Override the sampler or the "
+                "collator instead, or call super().get_train_dataloader()"
+            )
+        return inputs.pop(ROW_ID)
+
+    # ---- The loss ----
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return the model's own loss and, while training, record what it shows of each row."""
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        row_ids, labels = self.pop_row_ids(inputs), self._labels_of(inputs)
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+        observation = self.row_statistics.observe(row_ids, labels, logits.detach())
+        self.row_statistics.record(Observation(*self.gather(observation)))
+        self.log_term("loss_ce", loss)
+        return (loss, outputs) if return_outputs else loss
+
+    def gather(self, columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Gather `[B]` tensors over all processes, in one message.
+
+        Returns:
+            `[B * number of processes]` tensors of the same types.
+        """
+        if self.accelerator.num_processes == 1:
+            return tuple(columns)
+        # float64 holds every row id and label exactly.
+        together = self.accelerator.gather(torch.stack([column.double() for column in columns], dim=1))
+        return tuple(gathered.to(column.dtype) for gathered, column in zip(together.T, columns, strict=True))
+
+    # ---- Logging ----
+
+    def log_term(self, name: str, value: Tensor) -> None:
+        """Note a number of this step; its mean over steps and processes appears in Trainer's next log."""
+        value = value.detach().float()
+        self._terms[name] = self._terms[name] + value if name in self._terms else value.clone()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the terms noted since the last log to Trainer's training logs."""
+        if "loss" in logs and self._terms:
+            means = torch.stack(list(self._terms.values())) / max(self._term_steps, 1)
+            means = self.accelerator.reduce(means, "mean").tolist()
+            logs = {**logs, **{name: round(mean, 6) for name, mean in zip(self._terms, means, strict=True)}}
+            self._terms, self._term_steps = {}, 0
+            self._warn_of_skipped_rows()
+        super().log(logs, start_time)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Do Trainer's step and count it, for the means in the log."""
+        self._term_steps += 1
+        return super().training_step(*args, **kwargs)
+
+    def skipped_rows(self) -> int:
+        """Return how many rows were left out of the record because their logits were NaN or infinite."""
+        return 0 if self.row_statistics is None else int(self.row_statistics.skipped)
+
+    def _warn_of_skipped_rows(self) -> None:
+        if not self._warned_of_skipped and self.skipped_rows() > 0:
+            self._warned_of_skipped = True
+            warnings.warn(
+                f"the model gave NaN or infinite logits for {self.skipped_rows()} rows so far: they are left out of the "
+                "margins (this is said once). Lower the learning rate, or train in bf16 or fp32 instead of fp16",
+                stacklevel=2,
+            )
+
+    # ---- State in checkpoints ----
+
+    def stateful_parts(self) -> dict[str, Stateful]:
+        """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
+        return {"rows": self.row_statistics}
+
+    def reset_rows(self) -> None:
+        """Start the per-row state anew; called whenever a training run starts."""
+        self.row_statistics = RowStatistics(len(self.train_dataset), self.num_labels, self.state_device)
+        self._terms, self._term_steps = {}, 0
+
+    @property
+    def state_device(self) -> torch.device:
+        """Where per-row state lies: with the model, except on devices without float64."""
+        return torch.device("cpu") if self.args.device.type == "mps" else self.args.device
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        # The one place that a first start, a restart after running out of memory, a search trial and a resumed run reach.
+        self.reset_rows()
+        return super()._prepare_for_training(*args, **kwargs)
+
+    def _facts(self) -> dict[str, int]:
+        return {"number_of_rows": len(self.train_dataset), "number_of_labels": self.num_labels}
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            parts = {name: part.state_dict() for name, part in self.stateful_parts().items()}
+            save_state(output_dir, parts, self._facts())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            parts = self.stateful_parts()
+            state = load_state(checkpoint, set(parts), self._facts())
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+
+    # ---- The table ----
+
+    def label_issues(self) -> "pd.DataFrame":
+        """Return what training has shown of each row, most suspicious first.
+
+        Returns:
+            One line per training row: `row_id`, `given_label` and `suggested_label` (names where the model's configuration
+            has them), `suggestion_confidence` (average probability of the suggestion), `alm` (average label-aware margin,
+            in logits; for this trainer the plain margin), `aum` (average margin), `weight` (in the cross-entropy, as the
+            averages now stand), `visits`, `is_issue`. Rows never seen stand at the end, without a suggestion.
+
+        Raises:
+            InputError: nothing has been trained yet.
+        """
+        from .report.label_issues import build_table
+
+        if self.row_statistics is None:
+            raise InputError("there is no table before training: call train() first")
+        return build_table(
+            self.row_statistics, *self._row_scores(), row_ids=self._user_row_ids, label_names=self._names_of_labels()
+        )
+
+    def _row_scores(self) -> tuple[Tensor, Tensor]:
+        """Return the score that rows are ranked by and the weights of the rows: `[num_rows]` each."""
+        margins = self.row_statistics.average_margin()
+        return margins, torch.ones_like(margins)
+
+    def _names_of_labels(self) -> list[str] | None:
+        names = getattr(getattr(base_classifier(self.model), "config", None), "id2label", None)
+        if not names or len(names) != self.num_labels:
+            return None
+        return [str(names[index]) for index in range(self.num_labels)]
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Any:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -1,0 +1,113 @@
+"""RowWeights: from averaged margins to the weights of the cross-entropy, as the configuration says."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
+from .config import LaneConfig
+from .mixture import Mixture, clean_probability, fit_mixture
+from .weighting import NegativeStats, gaussian_weights, negative_stats
+
+
+class RowWeights:
+    """Weights of rows during and after training.
+
+    Args:
+        config: which weighting, and its warm-up.
+        num_labels: number of labels.
+    """
+
+    def __init__(self, config: LaneConfig, num_labels: int) -> None:
+        self._config = config
+        self._num_labels = num_labels
+        self._mixture: Mixture | None = None
+        self._mixture_epoch = -1
+
+    def of_batch(
+        self, buffer: AlmBuffer, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor, epoch: float
+    ) -> Tensor:
+        """Return the weights of a batch whose margins the buffer has already taken in.
+
+        Args:
+            buffer: the averaged margins.
+            row_ids: `[B]` rows of this process.
+            labels: `[B]` their given labels.
+            all_row_ids: rows of all processes in this step, for statistics over the batch.
+            epoch: how far training is, in epochs.
+
+        Returns:
+            `[B]` float32 in [0, 1]; all 1 during the warm-up and without reweighting.
+        """
+        if not self._config.reweight or epoch < self._config.weighting_warmup:
+            return torch.ones(len(row_ids), device=row_ids.device)
+        averages = buffer.average(row_ids).to(row_ids.device)
+        if self._config.weighting == "mixture":
+            return clean_probability(averages, self._current_mixture(row_ids.device), labels)
+        if self._config.statistics == "batch":
+            counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
+            stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
+        else:
+            stats = buffer.negative_stats()
+        return self._gaussian(averages, stats)
+
+    def of_all(self, buffer: AlmBuffer, labels: Tensor) -> Tensor:
+        """Return the weights `[num_rows]` that the averages as they stand now give; 1 for rows never seen."""
+        averages, seen = buffer.average(), buffer.count > 0
+        if not self._config.reweight or not bool(seen.any()):
+            return torch.ones_like(averages)
+        if self._config.weighting == "mixture":
+            weights = clean_probability(averages, _fit(averages, seen, labels, self._num_labels), labels.clamp_min(0))
+        else:
+            weights = self._gaussian(averages, buffer.negative_stats())
+        return torch.where(seen, weights, 1.0)
+
+    def refit_if_due(self, buffer: AlmBuffer, labels: Tensor, epoch: float) -> None:
+        """Fit the mixture anew at the start of each epoch after the warm-up; costs O(data set), once per epoch.
+
+        Args:
+            buffer: the averaged margins.
+            labels: `[num_rows]` given labels, -1 for rows never seen.
+            epoch: how far training is, in epochs.
+        """
+        due = math.floor(epoch) > self._mixture_epoch and epoch >= self._config.weighting_warmup
+        if self._config.reweight and self._config.weighting == "mixture" and due:
+            # In main memory, where sums have one order: every process must get the same mixture to the last bit.
+            averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
+            if bool(seen.any()):
+                self._mixture = _fit(averages, seen, labels.cpu(), self._num_labels)
+                self._mixture_epoch = math.floor(epoch)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the state as tensors in main memory."""
+        shape = (self._num_labels + 1, 2)
+        mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
+        return {**mixture._asdict(), "epoch": torch.tensor(self._mixture_epoch)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a state that [`state_dict`] returned.
+
+        Raises:
+            ValueError: the state has other keys, or belongs to another number of labels.
+        """
+        check_state(state, self.state_dict(), "RowWeights")
+        self._mixture_epoch = int(state["epoch"])
+        self._mixture = Mixture(*(state[name].clone() for name in Mixture._fields)) if self._mixture_epoch >= 0 else None
+
+    def _current_mixture(self, device: torch.device) -> Mixture:
+        if self._mixture is None:
+            raise RuntimeError("refit_if_due must be called before of_batch")
+        return Mixture(*(parameter.to(device) for parameter in self._mixture))
+
+    def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
+        if self._config.threshold is not None:
+            return gaussian_weights(averages, self._config.threshold, 1.0)
+        weights = gaussian_weights(averages, stats.mean.to(averages.device), stats.variance.to(averages.device))
+        # A single negative row has no spread to be judged by.
+        return torch.where(stats.count.to(averages.device) > 1, weights, 1.0)
+
+
+def _fit(averages: Tensor, seen: Tensor, labels: Tensor, num_labels: int) -> Mixture:
+    return fit_mixture(averages[seen], labels[seen], num_labels)

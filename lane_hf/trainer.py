@@ -1,0 +1,246 @@
+"""LaneTrainer: Trainer for labels that cannot be trusted."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import TrainingArguments
+
+from .buffer import AlmBuffer
+from .config import LaneConfig
+from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
+from .errors import InputError
+from .margins import label_aware_margin, margin, smooth_probabilities
+from .networks import JointModel, check_auxiliary, make_auxiliary
+from .row_statistics import Observation
+from .row_trainer import RowTrainer, Stateful
+from .row_weights import RowWeights
+from .similarity import ClassSimilarity
+from .weighting import weighted_mean
+
+
+class LaneTrainer(RowTrainer):
+    """Fine-tune a classifier on noisy labels with LANE, and find the wrong ones.
+
+    Replaces `transformers.Trainer`: existing code works with the class name changed. Two networks are trained together: the
+    classifier, whose cross-entropy is weighted by how well each row's label fits on average over training, and an auxiliary
+    network that says which labels are close to each other. `trainer.model` is the classifier alone, saved as an ordinary
+    checkpoint.
+
+    In each step, after one forward of both networks,
+
+    1. the label-aware margin of each row (Eq. 3) is added to the row's running average;
+    2. the averages give the rows' weights (Eq. 4 to 6, or a mixture per label);
+    3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9).
+
+    Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and `lane/share_below_half` of
+    the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the rows whose average is negative, mean
+    and standard deviation of those averages (Eq. 5 and 6).
+
+    Args:
+        model: the classifier, as for `Trainer`.
+        args: a [`LaneConfig`], or `TrainingArguments` (then with LANE's defaults).
+        *trainer_args: further positional arguments of `Trainer`.
+        auxiliary_model: a classifier that takes the same inputs, instead of the one that `args.auxiliary` names.
+        **trainer_kwargs: further arguments of `Trainer`.
+
+    Raises:
+        InputError: the task, the training set or the auxiliary model is not supported.
+
+    Source: Sosea & Caragea, "LANE: Label-Aware Noise Elimination", ICLR 2026, Algorithm 1.
+
+    Example:
+        >>> trainer = LaneTrainer(model=model, args=args, train_dataset=train)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+        >>> issues = trainer.label_issues()  # doctest: +SKIP
+    """
+
+    args: LaneConfig
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: TrainingArguments | None = None,
+        *trainer_args: Any,
+        auxiliary_model: nn.Module | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        args = LaneConfig(output_dir="tmp_trainer") if args is None else LaneConfig.from_training_arguments(args)
+        super().__init__(model, args, *trainer_args, **trainer_kwargs)
+        if auxiliary_model is not None:
+            check_auxiliary(self.model, auxiliary_model, self.num_labels)
+            if args.auxiliary == "none":
+                raise InputError("an auxiliary_model is given, but auxiliary='none': leave one of them out")
+        if not args.is_neutral and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise InputError(
+                "FSDP and DeepSpeed are not supported yet: train in one process or with plain data parallelism (torchrun)"
+            )
+        self._given_auxiliary = auxiliary_model
+        self.auxiliary_model = auxiliary_model
+        # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.
+        fresh_runs = auxiliary_model is not None and self.model_init is not None
+        self._given_auxiliary_state = copy.deepcopy(auxiliary_model.state_dict()) if fresh_runs else None
+        self._classifier_of_auxiliary: nn.Module | None = None
+        self.alm: AlmBuffer | None = None
+        self.row_weights: RowWeights | None = None
+        self.similarity: ClassSimilarity | None = None
+
+    # ---- Two networks for Accelerate, one for everybody else ----
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.is_neutral:
+            return super()._prepare_for_training(*args, **kwargs)
+        classifier = self.model
+        joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
+        if not (isinstance(joint, JointModel) and joint.model is classifier):
+            self._make_auxiliary(classifier)
+            joint = JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none")
+            self.model_wrapped = joint
+        # Else train() is called again, and both networks are wrapped already.
+        self.model = joint
+        try:
+            return super()._prepare_for_training(*args, **kwargs)
+        finally:
+            self.model = self.callback_handler.model = classifier
+
+    def _make_auxiliary(self, classifier: nn.Module) -> None:
+        if self._classifier_of_auxiliary is not classifier:  # a first run, or model_init gave a new classifier
+            if self._given_auxiliary is None:
+                kind, seed = self.args.auxiliary, self.args.seed + 1
+                self.auxiliary_model = make_auxiliary(classifier, kind, self.num_labels, seed)
+            elif self._given_auxiliary_state is not None:
+                self.auxiliary_model.load_state_dict(self._given_auxiliary_state)
+            self._classifier_of_auxiliary = classifier
+        if self.auxiliary_model is not None and self.place_model_on_device:
+            self.auxiliary_model.to(self.args.device)
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate the classifier alone, in the precision that it was trained in."""
+        # Accelerate patches autocast into the module that it prepares, which is the joint one.
+        with self.accelerator.autocast():
+            loss, logits, labels = super().prediction_step(*args, **kwargs)
+        return loss, _to_float32(logits), labels
+
+    # ---- The loss ----
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return LANE's loss (Eq. 9) while training, the classifier's own loss in evaluation."""
+        if not model.training or self.args.is_neutral:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        row_ids, labels = self.pop_row_ids(inputs), self._labels_of(inputs)
+        outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
+        logits, finite = _finite_rows(outputs["logits"])
+        aux_probs, loss_aux = self._auxiliary_terms(outputs, labels)
+
+        all_row_ids = self._record(row_ids, labels, outputs["logits"].detach(), aux_probs)
+        weights = self._weights(row_ids, labels, all_row_ids)
+        loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), weights * finite)
+        self.log_term("loss_ce", loss)
+        if loss_aux is not None:
+            loss = loss + loss_aux
+            self.log_term("loss_aux", loss_aux)
+        if self.args.contrastive != "none":
+            loss_contrastive = self._contrastive_term(outputs["embeddings"], labels, aux_probs, row_ids)
+            loss = loss + self.args.contrastive_weight * loss_contrastive
+            self.log_term("loss_contrastive", loss_contrastive)
+        return (loss, outputs) if return_outputs else loss
+
+    def _auxiliary_terms(
+        self, outputs: dict[str, Tensor], labels: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the smoothed auxiliary probabilities `[B, K]` and the auxiliary network's own cross-entropy."""
+        if "auxiliary_logits" not in outputs:
+            return None, None
+        logits, finite = _finite_rows(outputs["auxiliary_logits"])
+        loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), finite)
+        probs = logits.softmax(dim=1)
+        if self.similarity is not None:
+            self.similarity.update(*self._gather_probs(labels, probs.detach()))
+            probs = self.similarity.of(labels)
+        return smooth_probabilities(probs, self.args.aux_smoothing), loss
+
+    def _gather_probs(self, labels: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+        if self.accelerator.num_processes == 1:
+            return labels, probs
+        return self.accelerator.gather((labels, probs.contiguous()))
+
+    def _record(self, row_ids: Tensor, labels: Tensor, logits: Tensor, aux_probs: Tensor | None) -> Tensor:
+        """Take the batches of all processes into statistics and averages; return the row ids of all processes."""
+        if self.args.label_aware and aux_probs is not None:
+            margins = label_aware_margin(logits, labels, aux_probs)
+        else:
+            margins = margin(logits, labels)[0]
+        *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins))
+        observation = Observation(*fields)
+        self.row_statistics.record(observation)
+        self.alm.update(observation.row_ids, all_margins)
+        return observation.row_ids
+
+    def _weights(self, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor) -> Tensor:
+        epoch = self.state.epoch or 0.0
+        self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
+        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
+        stats = self.alm.negative_stats()
+        self.log_term("lane/mean_weight", weights.mean())
+        self.log_term("lane/share_below_half", (weights < 0.5).float().mean())
+        self.log_term("lane/negative_share", stats.count / len(self.alm))
+        self.log_term("lane/alm_mean", stats.mean.nan_to_num(0.0))
+        self.log_term("lane/alm_std", stats.variance.nan_to_num(0.0).sqrt())
+        return weights
+
+    def _contrastive_term(
+        self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, row_ids: Tensor
+    ) -> Tensor:
+        # A sampler that fills up the last batch may repeat a row, which would be its own perfect positive.
+        options = {"temperature": self.args.temperature, "row_ids": row_ids}
+        if self.args.contrastive == "scl":
+            return supervised_contrastive_loss(embeddings, labels, **options)
+        if not self.args.aux_contrastive_grad:
+            aux_probs = aux_probs.detach()
+        term = label_aware_contrastive_loss if self.args.contrastive == "lscl" else label_contrastive_loss
+        return term(embeddings, labels, aux_probs, **options)
+
+    # ---- State ----
+
+    def reset_rows(self) -> None:
+        """Start the per-row state, the weights and the similarities anew."""
+        super().reset_rows()
+        if self.args.is_neutral:
+            return
+        self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)
+        self.row_weights = RowWeights(self.args, self.num_labels)
+        by_class = self.args.similarity == "class" and self.args.auxiliary != "none"
+        self.similarity = ClassSimilarity(self.num_labels, self.args.device) if by_class else None
+
+    def stateful_parts(self) -> dict[str, Stateful]:
+        """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
+        parts = {"alm": self.alm, "weights": self.row_weights, "similarity": self.similarity}
+        parts["auxiliary"] = None if self.args.is_neutral else self.auxiliary_model
+        return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
+
+    def _row_scores(self) -> tuple[Tensor, Tensor]:
+        if self.args.is_neutral:
+            return super()._row_scores()
+        weights = self.row_weights.of_all(self.alm, self.row_statistics.labels.to(self.alm.device))
+        return self.alm.average(), weights
+
+
+def _finite_rows(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return float32 logits with zeros in the rows that hold NaN or infinity, and which rows are whole (0 or 1)."""
+    logits = logits.float()
+    finite = torch.isfinite(logits).all(dim=1)
+    return torch.where(finite[:, None], logits, 0.0), finite.float()
+
+
+def _to_float32(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.float() if values.is_floating_point() else values
+    return tuple(_to_float32(each) for each in values) if isinstance(values, (tuple, list)) else values

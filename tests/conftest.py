@@ -1,0 +1,54 @@
+"""What every test needs: no network, no reporting, a cache of its own, few threads, and tiny things to train."""
+
+import os
+import shutil
+import tempfile
+
+# Before anything imports transformers, huggingface_hub or datasets: they read these once, at import.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_DATASETS_CACHE=tempfile.mkdtemp(prefix="lane_hf_tests_"),
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+    TOKENIZERS_PARALLELISM="false",
+    WANDB_MODE="disabled",
+    COMET_MODE="disabled",
+    DISABLE_MLFLOW_INTEGRATION="TRUE",
+)
+
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import settings
+from tiny import make_model, make_text_dataset, make_tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_DATASETS_CACHE = os.environ["HF_DATASETS_CACHE"]
+
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+# No deadline: a loaded machine is not a bug. In continuous integration the same examples every time.
+settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("lane_hf")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_DATASETS_CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture
+def tiny_bert() -> PreTrainedModel:
+    return make_model("bert")
+
+
+@pytest.fixture
+def text_dataset(tokenizer: PreTrainedTokenizerFast) -> Dataset:
+    """64 tokenised rows over 4 labels."""
+    return make_text_dataset(tokenizer=tokenizer)

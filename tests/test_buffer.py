@@ -1,0 +1,469 @@
+"""The running averages and their incremental negative statistics against a buffer that recomputes everything."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from references import SlowBuffer, slow_negative_stats
+
+from lane_hf.buffer import AlmBuffer
+from lane_hf.weighting import NegativeStats
+
+Event = tuple[int, float]
+
+
+def feed(buffer: AlmBuffer, row_ids: Sequence[int], margins: Sequence[float]) -> None:
+    buffer.update(torch.tensor(row_ids, dtype=torch.int64), torch.tensor(margins, dtype=torch.float32))
+
+
+def float32_values(values: Sequence[float]) -> list[float]:
+    return torch.tensor(values, dtype=torch.float32).tolist()
+
+
+def random_calls(
+    seed: int, rows: int, calls: int, size: int, offset: float = 0.0
+) -> list[tuple[list[int], list[float]]]:
+    """Batches of distinct rows, with padding, duplicates and non-finite margins now and then."""
+    rng = random.Random(seed)
+    result = []
+    for _ in range(calls):
+        ids = rng.sample(range(rows), size)
+        margins = [rng.gauss(offset, 3.0) for _ in ids]
+        if rng.random() < 0.3:
+            ids[rng.randrange(size)] = -1
+        if rng.random() < 0.3:
+            ids[-1] = ids[0]
+        if rng.random() < 0.1:
+            margins[rng.randrange(size)] = rng.choice([math.nan, math.inf, -math.inf])
+        result.append((ids, float32_values(margins)))
+    return result
+
+
+def assert_close(got: float, want: float) -> None:
+    assert got == pytest.approx(want, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def assert_stats_match(buffer: AlmBuffer, slow: SlowBuffer) -> None:
+    got, want = buffer.negative_stats(), slow.negative_stats()
+    assert got.count.item() == want.count
+    assert_close(got.mean.item(), want.mean)
+    assert_close(got.variance.item(), want.variance)
+    assert math.isnan(got.variance.item()) or got.variance.item() >= 0.0
+
+
+def assert_averages_match(buffer: AlmBuffer, slow: SlowBuffer) -> None:
+    assert buffer.average().tolist() == pytest.approx(slow.averages(), rel=1e-6, abs=1e-6)
+    assert buffer.count.tolist() == slow.counts()
+
+
+def assert_same_state(first: AlmBuffer, second: AlmBuffer) -> None:
+    """Bitwise equal, whatever the public interface shows."""
+    states = first.state_dict(), second.state_dict()
+    assert states[0].keys() == states[1].keys()
+    for key in states[0]:
+        assert states[0][key].dtype == states[1][key].dtype
+        assert torch.equal(states[0][key].nan_to_num(nan=12345.0), states[1][key].nan_to_num(nan=12345.0)), key
+    assert torch.equal(first.average(), second.average())
+    assert torch.equal(first.count, second.count)
+    assert int(first.skipped) == int(second.skipped)
+    for one, two in zip(first.negative_stats(), second.negative_stats(), strict=True):
+        assert one.item() == two.item() or (math.isnan(one.item()) and math.isnan(two.item()))
+
+
+MARGINS = st.one_of(
+    st.sampled_from([-2.0, -1.0, -0.5, 0.5, 1.0, 3.0, math.nan, math.inf, -math.inf]),
+    st.floats(-10, 10, width=32),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.tuples(
+            st.just(n),
+            st.lists(st.lists(st.tuples(st.integers(-1, n - 1), MARGINS), min_size=1, max_size=8), max_size=8),
+        )
+    )
+)
+def test_any_sequence_of_updates_equals_the_recomputing_buffer(case: tuple[int, list[list[Event]]]) -> None:
+    rows, calls = case
+    buffer, slow = AlmBuffer(rows), SlowBuffer(rows)
+    for call in calls:
+        ids, margins = [row for row, _ in call], [value for _, value in call]
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+    assert_averages_match(buffer, slow)
+    assert int(buffer.skipped) == slow.skipped
+    # An average that is zero but for rounding may fall on either side.
+    if all(value == 0.0 or abs(value) > 1e-6 for value in slow.averages()):
+        assert_stats_match(buffer, slow)
+
+
+@pytest.mark.parametrize(("seed", "offset"), [(0, 0.0), (1, -5.0), (2, -100.0)])
+def test_negative_stats_stay_exact_over_thousands_of_updates(seed: int, offset: float) -> None:
+    buffer, slow = AlmBuffer(200), SlowBuffer(200)
+    for number, (ids, margins) in enumerate(random_calls(seed, 200, 3000, 16, offset)):
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+        if number % 300 == 0:
+            assert_stats_match(buffer, slow)
+    assert_stats_match(buffer, slow)
+    assert_averages_match(buffer, slow)
+    assert int(buffer.skipped) == slow.skipped > 0
+
+
+@pytest.mark.parametrize("calls", [5, 500])
+def test_negative_stats_shrink_to_the_empty_set_and_fill_again(calls: int) -> None:
+    rows = 40
+    buffer, slow = AlmBuffer(rows), SlowBuffer(rows)
+    for ids, margins in random_calls(3, rows, calls, 8, -4.0):
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+    assert buffer.negative_stats().count.item() == slow.negative_stats().count > 0
+    for row in range(rows):
+        feed(buffer, [row], [1e5])
+        slow.update([row], [1e5])
+        assert_stats_match(buffer, slow)
+    stats = buffer.negative_stats()
+    assert stats.count.item() == 0
+    assert math.isnan(stats.mean.item())
+    assert math.isnan(stats.variance.item())
+    for row in range(0, rows, 3):
+        feed(buffer, [row], [-1e6 - row])
+        slow.update([row], [-1e6 - row])
+        assert_stats_match(buffer, slow)
+    assert buffer.negative_stats().count.item() == len(range(0, rows, 3))
+
+
+def test_negative_stats_forget_a_huge_outlier_that_left_the_set() -> None:
+    buffer, slow = AlmBuffer(6), SlowBuffer(6)
+    for ids, margins in [([0, 1, 2, 3], [-1e7, -0.25, -0.5, -0.8]), ([0], [4e7]), ([4, 1], [-0.1, -0.3])]:
+        feed(buffer, ids, margins)
+        slow.update(ids, float32_values(margins))
+        assert_stats_match(buffer, slow)
+    assert buffer.negative_stats().count.item() == 4
+
+
+def test_variance_stays_exact_when_the_spread_is_small_beside_the_mean() -> None:
+    buffer, slow = AlmBuffer(64), SlowBuffer(64)
+    for step in range(50):
+        ids = list(range(64))
+        margins = float32_values([-1000.0 - 1e-3 * ((row * 7 + step) % 11) for row in ids])
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+    assert slow.negative_stats().variance < 1e-4
+    assert_stats_match(buffer, slow)
+
+
+@st.composite
+def reordered_events(draw: st.DrawFn) -> tuple[int, list[list[Event]], list[list[Event]]]:
+    """The same events twice, permuted and cut into calls without duplicates in two ways."""
+    rows = draw(st.integers(1, 5))
+    events = draw(st.lists(st.tuples(st.integers(0, rows - 1), st.floats(-10, 10, width=32)), min_size=1, max_size=30))
+
+    def cut(sequence: list[Event]) -> list[list[Event]]:
+        calls: list[list[Event]] = [[]]
+        for event in sequence:
+            if event[0] in [row for row, _ in calls[-1]] or draw(st.booleans()):
+                calls.append([])
+            calls[-1].append(event)
+        return [call for call in calls if call]
+
+    return rows, cut(events), cut(draw(st.permutations(events)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(reordered_events())
+def test_order_and_splitting_of_the_events_do_not_matter(
+    case: tuple[int, list[list[Event]], list[list[Event]]],
+) -> None:
+    rows, *orders = case
+    buffers = AlmBuffer(rows), AlmBuffer(rows)
+    for buffer, calls in zip(buffers, orders, strict=True):
+        for call in calls:
+            feed(buffer, [row for row, _ in call], [value for _, value in call])
+    assert buffers[0].average().tolist() == pytest.approx(buffers[1].average().tolist(), rel=1e-6, abs=1e-6)
+    assert torch.equal(buffers[0].count, buffers[1].count)
+
+
+def test_average_after_many_visits_does_not_depend_on_their_order() -> None:
+    rng = random.Random(5)
+    margins = float32_values([rng.gauss(-2.0, 5.0) for _ in range(2000)])
+    averages = []
+    for order in (margins, margins[::-1], sorted(margins)):
+        buffer = AlmBuffer(1)
+        for value in order:
+            feed(buffer, [0], [value])
+        averages.append(buffer.average().item())
+    want = math.fsum(margins) / len(margins)
+    assert averages == pytest.approx([want] * 3, rel=1e-6, abs=1e-6)
+
+
+def test_a_fresh_buffer_is_empty() -> None:
+    buffer = AlmBuffer(3)
+    assert len(buffer) == 3
+    assert buffer.average().tolist() == [0.0, 0.0, 0.0]
+    assert buffer.average().dtype == torch.float32
+    assert buffer.count.tolist() == [0, 0, 0]
+    assert not buffer.count.is_floating_point()
+    assert int(buffer.skipped) == 0
+    stats = buffer.negative_stats()
+    assert isinstance(stats, NegativeStats)
+    assert [part.dtype for part in stats] == [torch.float64, torch.float64, torch.int64]
+    assert [part.dim() for part in stats] == [0, 0, 0]
+    assert math.isnan(stats.mean.item())
+    assert math.isnan(stats.variance.item())
+    assert stats.count.item() == 0
+
+
+def test_update_returns_nothing_and_averages_the_visits() -> None:
+    buffer = AlmBuffer(4)
+    assert buffer.update(torch.tensor([2, 0]), torch.tensor([-1.0, 4.0])) is None
+    feed(buffer, [2], [-4.0])
+    assert buffer.average().tolist() == [4.0, 0.0, -2.5, 0.0]
+    assert buffer.count.tolist() == [1, 0, 2, 0]
+    assert [part.item() for part in buffer.negative_stats()] == [-2.5, 0.0, 1]
+
+
+def test_average_of_chosen_rows_follows_their_order() -> None:
+    buffer = AlmBuffer(4)
+    feed(buffer, [0, 1, 3], [1.0, -2.0, 3.0])
+    got = buffer.average(torch.tensor([3, 2, 1, 3]))
+    assert got.tolist() == [3.0, 0.0, -2.0, 3.0]
+    assert got.dtype == torch.float32
+
+
+def test_an_average_of_exactly_zero_is_not_negative() -> None:
+    buffer = AlmBuffer(2)
+    feed(buffer, [0, 1], [-1.5, -1.0])
+    feed(buffer, [0], [1.5])
+    assert [part.item() for part in buffer.negative_stats()] == [-1.0, 0.0, 1]
+
+
+def test_the_first_occurrence_of_a_row_in_a_call_counts() -> None:
+    buffer = AlmBuffer(3)
+    feed(buffer, [1, 2, 1, 1, 2], [-3.0, 5.0, 100.0, -100.0, 7.0])
+    assert buffer.average().tolist() == [0.0, -3.0, 5.0]
+    assert buffer.count.tolist() == [0, 1, 1]
+    assert int(buffer.skipped) == 0
+
+
+def test_padding_is_ignored() -> None:
+    buffer = AlmBuffer(2)
+    feed(buffer, [-1, 1, -1, 0], [-50.0, 2.0, math.nan, -1.0])
+    assert buffer.average().tolist() == [-1.0, 2.0]
+    assert buffer.count.tolist() == [1, 1]
+    assert int(buffer.skipped) == 0
+    feed(buffer, [-1, -1], [-50.0, math.inf])
+    assert buffer.count.tolist() == [1, 1]
+    assert int(buffer.skipped) == 0
+    assert buffer.negative_stats().count.item() == 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_non_finite_margins_are_skipped_and_counted(bad: float) -> None:
+    buffer = AlmBuffer(3)
+    feed(buffer, [0, 1, 2], [bad, -1.0, bad])
+    assert buffer.average().tolist() == [0.0, -1.0, 0.0]
+    assert buffer.count.tolist() == [0, 1, 0]
+    assert int(buffer.skipped) == 2
+    feed(buffer, [1], [bad])
+    assert int(buffer.skipped) == 3
+    assert [part.item() for part in buffer.negative_stats()] == [-1.0, 0.0, 1]
+
+
+def test_a_non_finite_duplicate_is_not_counted_as_skipped() -> None:
+    buffer = AlmBuffer(2)
+    feed(buffer, [1, 1], [-2.0, math.nan])
+    assert buffer.average().tolist() == [0.0, -2.0]
+    assert int(buffer.skipped) == 0
+
+
+def test_a_non_finite_first_occurrence_is_skipped_and_its_duplicates_do_not_replace_it() -> None:
+    buffer = AlmBuffer(2)
+    feed(buffer, [1, 1, 1], [math.nan, -2.0, math.inf])
+    assert buffer.count.tolist() == [0, 0]
+    assert int(buffer.skipped) == 1
+
+
+@pytest.mark.parametrize("row", [3, 4, 10**12, -2, -3])
+def test_row_ids_outside_the_buffer_raise_index_error(row: int) -> None:
+    with pytest.raises(IndexError):
+        feed(AlmBuffer(3), [0, row], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_a_buffer_needs_at_least_one_row(rows: int) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        AlmBuffer(rows)
+
+
+def test_device_may_be_given() -> None:
+    buffer = AlmBuffer(2, device=torch.device("cpu"))
+    feed(buffer, [1], [-1.0])
+    assert buffer.average().device.type == "cpu"
+
+
+def test_margins_with_a_gradient_are_recorded_without_it() -> None:
+    buffer = AlmBuffer(2)
+    margins = torch.tensor([-1.0, 2.0], requires_grad=True)
+    buffer.update(torch.tensor([0, 1]), margins)
+    buffer.update(torch.tensor([0, 1]), margins)
+    assert buffer.average().tolist() == [-1.0, 2.0]
+    assert not buffer.average().requires_grad
+    assert not any(part.requires_grad for part in buffer.negative_stats())
+    assert not any(part.requires_grad for part in buffer.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(torch.float16, -60000.0), (torch.bfloat16, -257.0), (torch.float64, -0.1)]
+)
+def test_margins_of_other_precisions_are_averaged_without_overflow_or_loss(dtype: torch.dtype, value: float) -> None:
+    buffer = AlmBuffer(1)
+    margins = torch.tensor([value], dtype=dtype)
+    for _ in range(7):
+        buffer.update(torch.tensor([0]), margins)
+    assert buffer.average().item() == pytest.approx(margins.item(), rel=1e-6)
+
+
+def test_update_leaves_its_inputs_unchanged() -> None:
+    row_ids, margins = torch.tensor([1, -1, 1, 0]), torch.tensor([2.0, 3.0, 4.0, -math.inf])
+    AlmBuffer(2).update(row_ids, margins)
+    assert row_ids.tolist() == [1, -1, 1, 0]
+    assert margins.tolist() == [2.0, 3.0, 4.0, -math.inf]
+
+
+def test_results_do_not_change_with_later_updates() -> None:
+    buffer = AlmBuffer(2)
+    feed(buffer, [0], [-1.0])
+    stats, averages = buffer.negative_stats(), buffer.average()
+    feed(buffer, [0, 1], [-5.0, -7.0])
+    assert [part.item() for part in stats] == [-1.0, 0.0, 1]
+    assert averages.tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 150, 2400])
+def test_continuing_after_a_round_trip_equals_never_having_stopped(stop: int) -> None:
+    calls = random_calls(7, 64, 2500, 16, -1.0)
+    straight = AlmBuffer(64)
+    for ids, margins in calls:
+        feed(straight, ids, margins)
+    before, after = AlmBuffer(64), AlmBuffer(64)
+    for ids, margins in calls[:stop]:
+        feed(before, ids, margins)
+    after.load_state_dict(before.state_dict())
+    assert_same_state(before, after)
+    for ids, margins in calls[stop:]:
+        feed(after, ids, margins)
+    assert_same_state(straight, after)
+
+
+def test_loading_replaces_everything_that_was_recorded_before() -> None:
+    source, target = AlmBuffer(8), AlmBuffer(8)
+    for ids, margins in random_calls(11, 8, 20, 4):
+        feed(source, ids, margins)
+    for ids, margins in random_calls(12, 8, 30, 4, -3.0):
+        feed(target, ids, margins)
+    target.load_state_dict(source.state_dict())
+    assert_same_state(source, target)
+    target.load_state_dict(AlmBuffer(8).state_dict())
+    assert_same_state(AlmBuffer(8), target)
+
+
+def test_state_survives_saving_to_disk_as_plain_tensors() -> None:
+    buffer, other = AlmBuffer(8), AlmBuffer(8)
+    for ids, margins in random_calls(13, 8, 20, 4):
+        feed(buffer, ids, margins)
+    state = buffer.state_dict()
+    assert all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert_same_state(buffer, other)
+
+
+def test_state_tensors_do_not_share_memory_with_the_buffer_that_gave_them() -> None:
+    buffer, twin = AlmBuffer(8), AlmBuffer(8)
+    first, second, third = random_calls(17, 8, 3, 6, -1.0)
+    for each in (buffer, twin):
+        feed(each, *first)
+        feed(each, *second)
+    state = buffer.state_dict()
+    kept = {key: value.clone() for key, value in state.items()}
+    feed(buffer, *third)
+    assert all(torch.equal(state[key].nan_to_num(), kept[key].nan_to_num()) for key in kept)
+    for value in state.values():
+        value.fill_(1)
+    feed(twin, *third)
+    assert_same_state(buffer, twin)
+
+
+def test_state_tensors_do_not_share_memory_with_the_buffer_that_loaded_them() -> None:
+    source, target = AlmBuffer(8), AlmBuffer(8)
+    first, second, third = random_calls(19, 8, 3, 6, -1.0)
+    feed(source, *first)
+    feed(source, *second)
+    state = source.state_dict()
+    kept = {key: value.clone() for key, value in state.items()}
+    target.load_state_dict(state)
+    feed(target, *third)
+    assert all(torch.equal(state[key].nan_to_num(), kept[key].nan_to_num()) for key in kept)
+    for value in state.values():
+        value.fill_(1)
+    feed(source, *third)
+    assert_same_state(source, target)
+
+
+@pytest.mark.parametrize(("rows", "other"), [(37, 41), (41, 37), (1, 29)])
+def test_loading_another_number_of_rows_names_both_sizes(rows: int, other: int) -> None:
+    with pytest.raises(ValueError, match=r"\d") as caught:
+        AlmBuffer(rows).load_state_dict(AlmBuffer(other).state_dict())
+    assert str(rows) in str(caught.value)
+    assert str(other) in str(caught.value)
+
+
+def test_loading_a_state_with_any_key_missing_raises() -> None:
+    state = AlmBuffer(3).state_dict()
+    assert state
+    for key in state:
+        partial = {name: value for name, value in state.items() if name != key}
+        with pytest.raises(ValueError, match=key):
+            AlmBuffer(3).load_state_dict(partial)
+
+
+def test_loading_a_state_with_an_unexpected_key_raises() -> None:
+    state = {**AlmBuffer(3).state_dict(), "surplus": torch.zeros(3)}
+    with pytest.raises(ValueError, match="surplus"):
+        AlmBuffer(3).load_state_dict(state)
+
+
+def test_state_takes_at_most_sixteen_bytes_a_row() -> None:
+    rows = 10_000
+    buffer = AlmBuffer(rows)
+    feed(buffer, list(range(rows)), [-1.0] * rows)
+    state = buffer.state_dict()
+    per_row = sum(value.element_size() * value.numel() for value in state.values() if value.numel() >= rows)
+    assert 0 < per_row <= 16 * rows
+    rest = sum(value.element_size() * value.numel() for value in state.values() if value.numel() < rows)
+    assert rest <= 1024
+
+
+def test_statistics_of_a_restored_buffer_equal_those_recomputed_from_the_history() -> None:
+    buffer, slow = AlmBuffer(32), SlowBuffer(32)
+    for number, (ids, margins) in enumerate(random_calls(23, 32, 400, 8, -1.0)):
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+        if number % 50 == 0:
+            restored = AlmBuffer(32)
+            restored.load_state_dict(buffer.state_dict())
+            buffer = restored
+    assert_stats_match(buffer, slow)
+    assert slow.negative_stats() == slow_negative_stats([value for value in slow.averages() if value < 0])
