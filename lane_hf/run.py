@@ -1,0 +1,355 @@
+"""The main job as functions: load, tokenise, train, evaluate, write."""
+
+import dataclasses
+import json
+import math
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    IntervalStrategy,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from .datasets import load, names
+from .datasets.columns import to_text_and_label
+from .datasets.tables import read_table
+from .errors import InputError
+from .metrics import DetectionMetrics, compute_metrics
+from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
+from .packaged_model import HUB_ID, default_model
+from .row_data import ROW_ID
+from .row_trainer import RowTrainer
+from .run_arguments import DEMO, DataArguments, ModelArguments, RunConfig, parse
+from .summary import summarise
+from .trainer import LaneTrainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METHODS: dict[str, type[RowTrainer]] = {"lane": LaneTrainer, "plain": RowTrainer}
+_DEMO_NOISE = 0.2
+_DEMO_ROWS = 4000  # as many as two networks learn from in five minutes on two processor cores
+
+
+class Result(NamedTuple):
+    """What a run has produced.
+
+    Attributes:
+        metrics: flat, as in `metrics.json`.
+        issues: the table of label issues, or None without training.
+        texts: the training texts by row id, for showing rows to the user.
+        output_dir: where everything lies.
+    """
+
+    metrics: dict[str, float]
+    issues: "pd.DataFrame | None"
+    texts: Sequence[str]
+    output_dir: Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the main job from a command line.
+
+    Args:
+        argv: arguments; None takes those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if what the user gave is wrong (the message goes to standard error, in one line).
+    """
+    try:
+        model_args, data_args, config = parse(argv)
+        result = run(model_args, data_args, config)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- a command line
+        return 2
+    if config.process_index == 0:
+        print(summarise(result.metrics, result.issues, result.texts, result.output_dir, config.method))  # noqa: T201
+    return 0
+
+
+def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig) -> Result:
+    """Train, evaluate and predict as the arguments say, and write everything into `config.output_dir`.
+
+    Written are the checkpoint, `metrics.json`, `label_issues.parquet`, `predictions.csv` and `run_config.json`.
+
+    Raises:
+        InputError: an argument, a file or a data set is wrong.
+    """
+    data = prepare_data(data_args, config)
+    _settle_defaults(model_args, data_args, config)
+    _announce(config)
+    set_seed(config.seed)
+    tokenizer, model = load_model(model_args, data["train"].features["label"].names)
+    with config.main_process_first(desc="tokenising"):
+        tokenised = tokenise(data, tokenizer, model_args.max_length)
+    trainer = METHODS[config.method](
+        model=model,
+        args=config,
+        train_dataset=tokenised["train"],
+        eval_dataset=tokenised.get("validation"),
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
+        compute_metrics=compute_metrics,
+    )
+    output_dir = Path(config.output_dir)
+    _write_run_config(output_dir, model_args, data_args, config)
+    metrics, issues = _train(trainer, data["train"], config)
+    if config.do_eval:
+        metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
+    if config.do_predict:
+        metrics |= _predict(trainer, tokenised["test"], output_dir)
+    if trainer.is_world_process_zero():
+        _write_json(output_dir / "metrics.json", metrics)
+    if config.push_to_hub:
+        trainer.push_to_hub()
+    return Result(metrics, issues, data["train"]["text"], output_dir)
+
+
+# ---- Data ----
+
+
+def prepare_data(args: DataArguments, config: RunConfig) -> DatasetDict:
+    """Load the splits, take a subset of the training rows if asked, and spoil labels if asked.
+
+    Returns:
+        Splits with `text` and `label`; after label noise the training split has `is_flipped` and `original_label` too.
+
+    Raises:
+        InputError: a file, column, name or rate is wrong, or a split that is asked for is missing.
+    """
+    data = _load_splits(args)
+    _check_splits(data, config)
+    is_demo = _is_demo(args)
+    limit = args.max_train_samples or (_DEMO_ROWS if is_demo else None)
+    if limit is not None and limit < len(data["train"]):
+        data["train"] = data["train"].shuffle(seed=config.seed).select(range(limit))
+    rate = args.label_noise if args.label_noise is not None else (_DEMO_NOISE if is_demo else 0.0)
+    if rate > 0:
+        seed = config.seed if args.noise_seed is None else args.noise_seed
+        data["train"] = inject_into_dataset(data["train"], kind=args.noise_kind, rate=rate, seed=seed)
+    return data
+
+
+def _is_demo(args: DataArguments) -> bool:
+    return args.train_file is None and args.dataset in (None, DEMO)
+
+
+def _load_splits(args: DataArguments) -> DatasetDict:
+    if args.train_file is not None:
+        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+        tables = {split: read_table(path) for split, path in files.items() if path is not None}
+        return to_text_and_label(tables, args.text_column, args.label_column)
+    name = args.dataset or DEMO
+    if name in names():
+        return load(name, args.data_dir)
+    if "/" not in name and not Path(name).exists():
+        raise InputError(
+            f"the data set {name!r} is neither a built-in name ({', '.join(names())}) nor a Hub id ('user/name'): for your "
+            "own files use --train_file"
+        )
+    return _load_from_hub(name, args)
+
+
+def _load_from_hub(name: str, args: DataArguments) -> DatasetDict:
+    from datasets import load_dataset
+
+    try:
+        raw = load_dataset(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"the data set {name!r} cannot be loaded: {_first_line(error)}") from error
+    if "train" not in raw:
+        raise InputError(f"the data set {name!r} has no split 'train': its splits are {', '.join(raw)}")
+    tables = {}
+    for split in ("train", "validation", "test"):
+        if split in raw:
+            table = raw[split].to_pandas()
+            for column, feature in raw[split].features.items():
+                if hasattr(feature, "int2str"):
+                    table[column] = [feature.int2str(value) if value >= 0 else None for value in table[column].tolist()]
+            tables[split] = table.astype(object).where(table.notna(), None)
+    if "test" in tables and args.label_column is None and "label" in tables["test"]:
+        # Benchmarks hide their test labels behind -1.
+        if all(label is None for label in tables["test"]["label"]):
+            tables["test"] = tables["test"].drop(columns="label")
+    return to_text_and_label(tables, args.text_column, args.label_column)
+
+
+def _check_splits(data: DatasetDict, config: RunConfig) -> None:
+    for flag, split in (("do_eval", "validation"), ("do_predict", "test")):
+        if split in data:
+            continue
+        if not config.steps_chosen:
+            setattr(config, flag, False)  # evaluation during training needs the split as well
+            config.eval_strategy = IntervalStrategy.NO if split == "validation" else config.eval_strategy
+        elif getattr(config, flag):
+            raise InputError(f"--{flag} needs {split} data: give --{split}_file, or a data set that has it")
+
+
+def tokenise(data: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> DatasetDict:
+    """Replace the texts by token ids, cut to `max_length`; padding is left to the collator."""
+
+    def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        return dict(tokenizer(batch["text"], truncation=True, max_length=max_length))
+
+    drop = [name for name in ("text", FLIPPED_COLUMN, ORIGINAL_COLUMN, ROW_ID)]
+    return DatasetDict(
+        {
+            split: rows.map(
+                encode, batched=True, remove_columns=[c for c in drop if c in rows.column_names], desc=f"Tokenising {split}"
+            )
+            for split, rows in data.items()
+        }
+    )
+
+
+# ---- Model and settings ----
+
+
+def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTrainedTokenizerBase, Any]:
+    """Load tokenizer and classifier, with a fresh head for the given labels.
+
+    Raises:
+        InputError: the model cannot be found, or is no text encoder with a tokenizer.
+    """
+    name = args.model_name_or_path or default_model()
+    where = {"revision": args.revision or "main", "cache_dir": args.cache_dir}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            num_labels=len(label_names),
+            id2label=dict(enumerate(label_names)),
+            label2id={label: index for index, label in enumerate(label_names)},
+            problem_type="single_label_classification",
+            use_safetensors=True,
+            dtype=torch.float32,
+            **where,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"the model {name!r} cannot be loaded: {_first_line(error)}") from error
+    return tokenizer, model
+
+
+def _settle_defaults(model: ModelArguments, data: DataArguments, config: RunConfig) -> None:
+    if config.learning_rate is None:
+        config.learning_rate = 1e-4 if model.model_name_or_path in (None, HUB_ID) else 3e-5
+    data.label_noise = data.label_noise if data.label_noise is not None else (_DEMO_NOISE if _is_demo(data) else 0.0)
+    data.noise_seed = config.seed if data.noise_seed is None else data.noise_seed
+
+
+def _announce(config: RunConfig) -> None:
+    if config.process_index == 0:
+        number = config.world_size
+        print(  # noqa: T201 -- a command line
+            f"Training with {config.method} on {number} process{'es' if number > 1 else ''} ({config.device.type}"
+            f"{', bf16' if config.bf16 else ', fp16' if config.fp16 else ''})",
+            flush=True,
+        )
+
+
+# ---- Steps ----
+
+
+def _train(trainer: RowTrainer, rows: Dataset, config: RunConfig) -> tuple[dict[str, float], "pd.DataFrame | None"]:
+    if not config.do_train:
+        return {}, None
+    outcome = trainer.train(resume_from_checkpoint=_checkpoint(config))
+    metrics = _plain(outcome.metrics)
+    trainer.save_model()
+    trainer.save_state()
+    issues = trainer.label_issues()
+    if FLIPPED_COLUMN in rows.column_names:
+        flipped = np.asarray(rows[FLIPPED_COLUMN])
+        issues[FLIPPED_COLUMN] = flipped[issues["row_id"].to_numpy()]
+        metrics |= detection_metrics(issues)
+    if trainer.is_world_process_zero():
+        issues.to_parquet(Path(config.output_dir) / "label_issues.parquet", index=False)
+    return metrics, issues
+
+
+def detection_metrics(issues: "pd.DataFrame") -> dict[str, float]:
+    """Score a table of label issues against its column `is_flipped`.
+
+    Returns:
+        `detection_auroc`, `detection_average_precision`, `detection_precision_at_5_percent`; areas that are undefined
+        (no flipped row, or only such) are left out.
+    """
+    suspicion = -issues["alm"].fillna(issues["alm"].max())
+    scores = DetectionMetrics().compute(predictions=suspicion, references=issues[FLIPPED_COLUMN].astype(int))
+    return {f"detection_{name}": value for name, value in scores.items() if not math.isnan(value)}
+
+
+def _checkpoint(config: RunConfig) -> str | bool | None:
+    wanted = config.resume_from_checkpoint
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    if str(wanted).lower() == "true":
+        return True
+    if not Path(wanted).is_dir():
+        raise InputError(f"resume_from_checkpoint: there is no folder {wanted}")
+    return wanted
+
+
+def _predict(trainer: RowTrainer, test: Dataset, output_dir: Path) -> dict[str, float]:
+    output = trainer.predict(test, metric_key_prefix="test")
+    if trainer.is_world_process_zero():
+        import pandas as pd
+
+        probs = torch.as_tensor(output.predictions).float().softmax(dim=1)
+        confidence, predicted = probs.max(dim=1)
+        labels = trainer.model.config.id2label
+        table = {"row": range(len(test)), "label": [labels[i] for i in predicted.tolist()], "confidence": confidence}
+        pd.DataFrame(table).to_csv(output_dir / "predictions.csv", index=False)
+    return _plain(output.metrics)
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+
+
+# ---- Files ----
+
+
+def _write_run_config(output_dir: Path, *groups: Any) -> None:
+    config = groups[-1]
+    if config.process_index != 0:
+        return
+    output_dir.mkdir(parents=True, exist_ok=True)
+    settings = {type(group).__name__: _settings(group) for group in groups}
+    packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
+    settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    settings["processes"] = config.world_size
+    _write_json(output_dir / "run_config.json", settings)
+
+
+def _settings(group: Any) -> dict[str, Any]:
+    # TrainingArguments masks its tokens here.
+    return group.to_dict() if hasattr(group, "to_dict") else dataclasses.asdict(group)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

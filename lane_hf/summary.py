@@ -1,0 +1,78 @@
+"""The short summary at the end of a run, for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXCERPT = 40
+_WORST = 10
+
+
+def summarise(
+    metrics: Mapping[str, float],
+    issues: "pd.DataFrame | None",
+    texts: Sequence[str],
+    output_dir: Path,
+    method: str,
+) -> str:
+    """Put the result of a run into words.
+
+    Args:
+        metrics: flat metrics, as in `metrics.json`; what is missing is left out.
+        issues: the table of label issues, most suspicious first, or None.
+        texts: texts by row id; 40 characters of the ten most suspicious are shown.
+        output_dir: where everything lies.
+        method: name of the method.
+
+    Returns:
+        Several lines, without a line break at the end.
+    """
+    lines = ["", f"== {method} =="]
+    for prefix, name in (("test", "Test"), ("eval", "Validation")):
+        if f"{prefix}_accuracy" in metrics:
+            accuracy, f1 = metrics[f"{prefix}_accuracy"], metrics[f"{prefix}_f1_macro"]
+            lines.append(f"{name + ':':<20}accuracy {accuracy:.3f}, macro-F1 {f1:.3f}")
+    lines += _detection(metrics)
+    if issues is not None:
+        number = int(issues["is_issue"].sum())
+        lines.append(f"{'Label issues:':<20}{number} of {len(issues)} rows ({number / len(issues):.1%})")
+        lines += ["", f"The {min(_WORST, len(issues))} most suspicious rows:", *_worst(issues, texts)]
+    lines += ["", *_files(output_dir)]
+    return "\n".join(lines)
+
+
+def _detection(metrics: Mapping[str, float]) -> list[str]:
+    if "detection_auroc" not in metrics:
+        return []
+    return [
+        f"{'Flipped labels:':<20}AUROC {metrics['detection_auroc']:.3f}, average precision "
+        f"{metrics['detection_average_precision']:.3f}, precision among the worst 5% "
+        f"{metrics['detection_precision_at_5_percent']:.3f}"
+    ]
+
+
+def _worst(issues: "pd.DataFrame", texts: Sequence[str]) -> list[str]:
+    rows = issues.head(_WORST)
+    flipped = rows["is_flipped"] if "is_flipped" in rows else [None] * len(rows)
+    table = [("row", "given", "suggested", "sure", "ALM", "flipped" if "is_flipped" in rows else "", "text")]
+    for row, known in zip(rows.itertuples(), flipped, strict=True):
+        text = " ".join(str(texts[row.row_id]).split())
+        excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 3] + "..."
+        mark = "" if known is None else ("yes" if known else "no")
+        sure, alm = f"{row.suggestion_confidence:.2f}", f"{row.alm:.1f}"
+        table.append((str(row.row_id), str(row.given_label), str(row.suggested_label), sure, alm, mark, excerpt))
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+
+
+def _files(output_dir: Path) -> list[str]:
+    files = {
+        "Checkpoint:": output_dir,
+        "Metrics:": output_dir / "metrics.json",
+        "Label table:": output_dir / "label_issues.parquet",
+        "Predictions:": output_dir / "predictions.csv",
+    }
+    return [f"{name:<20}{path}" for name, path in files.items() if path.exists()]
