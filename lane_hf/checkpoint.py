@@ -34,7 +34,8 @@ def save_state(folder: str | Path, parts: Mapping[str, Mapping[str, Tensor]], fa
     path = Path(folder) / STATE_FILE
     partial = path.with_suffix(".partial")
     # Empty parts (a module without parameters) leave no tensor behind, so the parts are listed too.
-    metadata = {"format_version": str(FORMAT_VERSION), "facts": json.dumps(dict(facts)), "parts": json.dumps(list(parts))}
+    lists = {"facts": json.dumps(dict(facts)), "parts": json.dumps(list(parts))}
+    metadata = {"format_version": str(FORMAT_VERSION), **lists}
     save_file(tensors, partial, metadata=metadata)
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
@@ -42,9 +43,7 @@ def save_state(folder: str | Path, parts: Mapping[str, Mapping[str, Tensor]], fa
     return path
 
 
-def load_state(
-    folder: str | Path, expected_parts: set[str], facts: Mapping[str, int]
-) -> dict[str, dict[str, Tensor]]:
+def load_state(folder: str | Path, expected_parts: set[str], facts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
     """Read what [`save_state`] wrote.
 
     Args:

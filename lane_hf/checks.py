@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -64,28 +64,8 @@ def check_labels(labels: Any, num_labels: int, column: str) -> np.ndarray:
     Raises:
         InputError: missing, -100, out of range, text, float, multi-hot or per-token labels.
     """
-    try:
-        array = np.asarray(labels)
-    except ValueError:  # rows of different lengths
-        array = np.asarray([], dtype=object).reshape(0, 1)
-    if array.ndim > 1 or (array.dtype == object and any(isinstance(item, (list, np.ndarray)) for item in array)):
-        _refuse_lists(array, column)
-    if array.dtype == object and any(item is None for item in array):
-        raise InputError(_name_rows(f"labels in column {column!r} are missing", [x is None for x in array]))
-    if array.dtype.kind in "OUST":
-        raise InputError(
-            f"labels in column {column!r} are text: encode them first, for example with "
-            f"dataset.class_encode_column({column!r})"
-        )
-    if array.dtype.kind == "f":
-        if np.isnan(array).any():
-            raise InputError(_name_rows(f"labels in column {column!r} are missing (NaN)", np.isnan(array)))
-        raise InputError(
-            f"labels in column {column!r} are floating-point numbers: regression and soft labels are not supported, "
-            "give class indices (integers)"
-        )
-    array = array.astype(np.int64)
-    _check_range(array, np.arange(len(array)), num_labels, f"column {column!r}")
+    array = _as_integers(labels, column)
+    _check_range(array, num_labels, column)
     empty = np.setdiff1d(np.arange(num_labels), array)
     if len(empty):
         shown = ", ".join(map(str, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
@@ -109,21 +89,13 @@ def check_batch_labels(batch: Mapping[str, Any], names: Sequence[str], num_label
     Raises:
         InputError: no labels, or labels that are no class indices in `0..num_labels-1`.
     """
-    name = next((name for name in names if name in batch), None)
+    name = next((name for name in names if batch.get(name) is not None), None)
     if name is None:
         raise InputError(
             f"the training batches have no labels: expected one of {', '.join(map(repr, names))}, found "
             f"{', '.join(map(repr, sorted(batch)))}. Check the label column and label_names"
         )
-    labels = torch.as_tensor(batch[name])
-    if labels.dim() != 1:
-        _refuse_lists(labels.numpy(), name)
-    if labels.is_floating_point():
-        raise InputError(
-            f"labels in {name!r} are floating-point numbers: regression and soft labels are not supported, give class "
-            "indices (integers)"
-        )
-    _check_range(labels.numpy(), row_ids.numpy(), num_labels, repr(name))
+    _check_range(_as_integers(batch[name], name, row_ids.numpy()), num_labels, name, row_ids.numpy())
 
 
 def check_row_id_column(row_ids: Any) -> np.ndarray:
@@ -132,7 +104,10 @@ def check_row_id_column(row_ids: Any) -> np.ndarray:
     Raises:
         InputError: the ids are no integers, or some occur more than once.
     """
-    array = np.asarray(row_ids)
+    try:
+        array = np.asarray(row_ids)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, dtype=object)
     if array.dtype.kind not in "iu":
         raise InputError(f"the column 'row_id' must hold integers, found {array.dtype}: convert or rename it")
     values, counts = np.unique(array, return_counts=True)
@@ -145,26 +120,63 @@ def check_row_id_column(row_ids: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _check_range(labels: np.ndarray, row_ids: np.ndarray, num_labels: int, where: str) -> None:
+def _as_integers(labels: Any, column: str, row_ids: np.ndarray | None = None) -> np.ndarray:
+    """Return labels as int64, or say what else they are."""
+    array = _as_array(labels, column)
+    if array.ndim != 1 or (array.dtype == object and any(isinstance(item, (list, np.ndarray)) for item in array)):
+        _refuse_lists(column, f"shape {list(array.shape)}")
+    if array.dtype == object and any(item is None for item in array):
+        raise InputError(_name_rows(f"labels in {column!r} are missing", [x is None for x in array], row_ids))
+    if array.dtype.kind in "OUST":
+        _refuse_text(column)
+    if array.dtype.kind == "f":
+        if np.isnan(array).any():
+            raise InputError(_name_rows(f"labels in {column!r} are missing (NaN)", np.isnan(array), row_ids))
+        raise InputError(
+            f"labels in {column!r} are floating-point numbers: regression and soft labels are not supported, "
+            "give class indices (integers)"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def _as_array(labels: Any, column: str) -> np.ndarray:
+    if isinstance(labels, Tensor):
+        return (labels.float() if labels.is_floating_point() else labels).numpy()  # NumPy has no bfloat16
+    # Found before NumPy makes an array with room for the longest text in every row.
+    if isinstance(labels, (list, tuple)) and any(isinstance(label, (str, bytes)) for label in labels):
+        _refuse_text(column)
+    try:
+        return np.asarray(labels)
+    except ValueError:
+        return _refuse_lists(column, "of different lengths")
+
+
+def _check_range(labels: np.ndarray, num_labels: int, column: str, row_ids: np.ndarray | None = None) -> None:
     ignored = labels == -100  # noqa: PLR2004 -- the index that PyTorch's cross-entropy ignores
     if ignored.any():
         raise InputError(
-            _name_rows(f"{where} has the label -100 (rows without a label)", ignored, row_ids)
+            _name_rows(f"{column!r} has the label -100 (rows without a label)", ignored, row_ids)
             + "; remove the rows without a label"
         )
     bad = (labels < 0) | (labels >= num_labels)
     if bad.any():
         found = sorted(set(labels[bad].tolist()))[:_SHOWN]
         raise InputError(
-            _name_rows(f"labels in {where} are out of range: found {found}", bad, row_ids)
+            _name_rows(f"labels in {column!r} are out of range: found {found}", bad, row_ids)
             + f"; the model has {num_labels} labels (0 to {num_labels - 1})"
         )
 
 
-def _refuse_lists(array: np.ndarray, column: str) -> None:
+def _refuse_lists(column: str, sizes: str) -> NoReturn:
     raise InputError(
-        f"labels in {column!r} are lists (shape {list(array.shape)}): multi-label classification and token "
-        "classification are not supported, only one class index a row"
+        f"labels in {column!r} are lists ({sizes}): multi-label classification and token classification are not "
+        "supported, only one class index a row"
+    )
+
+
+def _refuse_text(column: str) -> NoReturn:
+    raise InputError(
+        f"labels in {column!r} are text: encode them first, for example with dataset.class_encode_column({column!r})"
     )
 
 

@@ -1,5 +1,6 @@
 """LaneConfig: the arguments of `LaneTrainer`."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -26,8 +27,8 @@ class LaneConfig(TrainingArguments):
     auxiliary: Literal["full", "shared", "none"] = field(
         default="full",
         metadata={
-            "help": "The auxiliary network: 'full' is a copy of the classifier with a fresh head (the paper), 'shared' "
-            "a head on the classifier's own detached embedding (almost free), 'none' no auxiliary network."
+            "help": "The auxiliary network: 'full' is a copy of the classifier with a fresh head (the paper), "
+            "'shared' a head on the classifier's own detached embedding (almost free), 'none' no auxiliary network."
         },
     )
     reweight: bool = field(
@@ -73,7 +74,8 @@ class LaneConfig(TrainingArguments):
         default="sample",
         metadata={
             "help": "Which auxiliary probabilities stand for the closeness of labels: those of the row itself "
-            "('sample', the paper's formula) or their running average over the rows with the same given label ('class')."
+            "('sample', the paper's formula) or their running average over the rows with the same given label "
+            "('class')."
         },
     )
     aux_smoothing: float = field(
@@ -106,8 +108,8 @@ class LaneConfig(TrainingArguments):
     def paper(cls, **kwargs: Any) -> "LaneConfig":
         """Return the published algorithm (Algorithm 1, Eq. 1 to 9), with numerical guards only.
 
-        Statistics go over the data set, as in Eq. 5 and 6; pass `statistics="batch"` for line 11 of Algorithm 1. On real
-        text this configuration falls below ordinary fine-tuning; it is here for those who reproduce the paper.
+        Statistics go over the data set, as in Eq. 5 and 6; pass `statistics="batch"` for line 11 of Algorithm 1. On
+        real text this configuration falls below ordinary fine-tuning; it is here for those who reproduce the paper.
 
         Args:
             **kwargs: any field, to depart from it.
@@ -140,7 +142,7 @@ class LaneConfig(TrainingArguments):
             return args
         config = cls.__new__(cls)
         own = {each.name: each.default for each in fields(cls) if each.name not in vars(args)}
-        vars(config).update(vars(args), **own)
+        config.__dict__.update(vars(args), **own)
         return config
 
     @property
@@ -161,11 +163,14 @@ class LaneConfig(TrainingArguments):
                 raise InputError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(allowed)}")
         if not 0 <= self.aux_smoothing < 1:
             raise InputError(f"aux_smoothing must be in [0, 1), got {self.aux_smoothing}")
-        if not self.temperature > 0:
-            raise InputError(f"temperature must be above 0, got {self.temperature}")
-        for name in ("weighting_warmup", "contrastive_weight"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature must be a finite number above 0, got {self.temperature}")
+        if not 0 <= self.contrastive_weight < math.inf:
+            raise InputError(f"contrastive_weight must be finite and not negative, got {self.contrastive_weight}")
+        if not self.weighting_warmup >= 0:
+            raise InputError(f"weighting_warmup must not be negative, got {self.weighting_warmup}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"threshold must be a finite number, got {self.threshold}")
         if self.auxiliary == "none" and self.contrastive in ("lscl", "lcl"):
             raise InputError(
                 f"contrastive={self.contrastive!r} needs the probabilities of an auxiliary network: set auxiliary to "

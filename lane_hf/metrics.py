@@ -7,8 +7,9 @@ import evaluate
 import numpy as np
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
-_CITATION = """@article{scikit-learn, title={Scikit-learn: Machine Learning in Python}, author={Pedregosa, F. and others},
-journal={Journal of Machine Learning Research}, volume={12}, pages={2825--2830}, year={2011}}"""
+_CITATION = """@article{scikit-learn, title={Scikit-learn: Machine Learning in Python},
+author={Pedregosa, F. and others}, journal={Journal of Machine Learning Research}, volume={12}, pages={2825--2830},
+year={2011}}"""
 
 
 class ClassificationMetrics(evaluate.Metric):
@@ -38,10 +39,10 @@ class ClassificationMetrics(evaluate.Metric):
 
 
 class DetectionMetrics(evaluate.Metric):
-    """How well a score finds flipped labels: area under the ROC curve, average precision, precision among the worst 5%.
+    """How well a score finds flipped labels: ROC area, average precision, and precision among the worst 5%.
 
-    Predictions are suspicions, higher for rows that look mislabelled; references are 1 for flipped rows, else 0. Area and
-    average precision are NaN if all rows are flipped, or none.
+    Predictions are suspicions, higher for rows that look mislabelled; references are 1 for flipped rows, else 0. Area
+    and average precision are NaN if all rows are flipped, or none.
 
     Example:
         >>> result = DetectionMetrics().compute(predictions=[0.9, 0.1, 0.2], references=[1, 0, 0])

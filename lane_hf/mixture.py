@@ -8,11 +8,10 @@ maximisation, gives each row the probability that it belongs to the higher hump,
 A mixture per given label keeps rare classes: their averages are lower throughout, and one mixture over all rows would
 take them for noise.
 
-Sources: Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", ICML 2019, and Li et al., "DivideMix", ICLR
-2020 (both on losses, over all rows); here on margins and per label.
+Sources: Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", ICML 2019, and Li et al., "DivideMix",
+ICLR 2020 (both on losses, over all rows); here on margins and per label.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -22,7 +21,10 @@ MIN_GROUP_SIZE = 10
 """Groups with fewer rows use the mixture over all rows: two humps cannot be told apart in them."""
 
 _ITERATIONS = 100
-_RELATIVE_VARIANCE_FLOOR = 1e-3  # of the group's variance, so that a component cannot collapse onto one row
+_CONVERGED = 1e-6  # no probability moves by more in an iteration
+_VARIANCE_FLOOR = 1e-3  # of the group's variance, so that a component cannot collapse onto one row
+_NO_SPREAD = 1e-6  # of the values' size: what is left of equal values after rounding, so no evidence
+_PSEUDO_MASS = 1e-12  # at the group's centre, where a component without rows then lies
 
 
 class Mixture(NamedTuple):
@@ -49,8 +51,9 @@ def fit_mixture(values: Tensor, groups: Tensor | None = None, num_groups: int = 
         num_groups: number of groups.
 
     Returns:
-        [`Mixture`]. A group with fewer than 10 values or without spread gets the mixture over all values. Costs
-        O(N) time and memory.
+        [`Mixture`]. A group with fewer than 10 values or without spread gets the mixture over all values. If all
+        values are equal nothing can be told apart: the mixture then finds everything clean. It costs O(N) time and
+        memory.
 
     Example:
         >>> fit_mixture(torch.tensor([-3.0, -3.2, 2.0, 2.2])).means.round(decimals=1)
@@ -62,7 +65,7 @@ def fit_mixture(values: Tensor, groups: Tensor | None = None, num_groups: int = 
         return everything
     each = _fit(values, groups, num_groups)
     size = torch.bincount(groups, minlength=num_groups)
-    usable = (size >= MIN_GROUP_SIZE) & (_group_variance(values, groups, num_groups) > 0)
+    usable = (size >= MIN_GROUP_SIZE) & _centre_and_spread(values, groups, num_groups)[2]
     return Mixture(
         *(
             torch.cat([torch.where(usable[:, None], own, shared), shared])
@@ -75,8 +78,8 @@ def fit_mixture(values: Tensor, groups: Tensor | None = None, num_groups: int = 
 def clean_probability(values: Tensor, mixture: Mixture, groups: Tensor | None = None) -> Tensor:
     """Return the probability that each value belongs to its group's higher component.
 
-    The posterior is made monotone: above the higher mean it is 1, below the lower mean it stays what it is there. Without
-    this the wider of the two Gaussians would claim both tails.
+    The posterior is made monotone: above the higher mean it is 1, below the lower mean it stays what it is there.
+    Without this the wider of the two Gaussians would claim both tails.
 
     Args:
         values: `[B]` averaged margins.
@@ -91,45 +94,70 @@ def clean_probability(values: Tensor, mixture: Mixture, groups: Tensor | None = 
         >>> clean_probability(torch.tensor([-9.0, 3.0]), mixture)
         tensor([0., 1.])
     """
-    at = torch.full_like(values, -1, dtype=torch.int64) if groups is None else groups
-    means, variances, shares = (parameter[at] for parameter in mixture)
-    inside = torch.maximum(values.double(), means[:, 0])
-    log_joint = _log_joint(inside, means, variances, shares)
-    posterior = log_joint.softmax(dim=1)[:, 1]
-    return torch.where(values.double() >= means[:, 1], 1.0, posterior).float()
+    last = len(mixture.means) - 1
+    at = torch.full_like(values, last, dtype=torch.int64) if groups is None else groups
+    low, high = (_each(mean, at) for mean in mixture.means.T)
+    posterior = _posterior(torch.maximum(values.double(), low), at, mixture)
+    return torch.where(values.double() >= high, 1.0, posterior).float()
 
 
 def _fit(values: Tensor, groups: Tensor, num_groups: int) -> Mixture:
-    total = _sum(torch.ones_like(values), groups, num_groups).clamp_min(1)
-    centre = _sum(values, groups, num_groups) / total
-    floor = (_group_variance(values, groups, num_groups) * _RELATIVE_VARIANCE_FLOOR).clamp_min(1e-12)
-    # Start from the split at the mean: deterministic, and never an empty component unless all values are equal.
-    high = (values >= centre[groups]).double()
-    responsibilities = torch.stack([1 - high, high], dim=1)
+    centre, deviation, has_spread = _centre_and_spread(values, groups, num_groups)
+    # Each group in units of its own spread: where the zero lies and what the unit is must not change anything.
+    scaled = (values - _each(centre, groups)) / _each(deviation, groups)
+    # Start from the split at the mean: deterministic, and never an empty component where there is spread.
+    high = (scaled >= 0).double()
     for _ in range(_ITERATIONS):
-        mass = _sum(responsibilities, groups, num_groups).clamp_min(1e-12)
-        means = _sum(responsibilities * values[:, None], groups, num_groups) / mass
-        spread = (values[:, None] - means[groups]) ** 2
-        variances = _sum(responsibilities * spread, groups, num_groups) / mass
-        variances = torch.maximum(variances, floor[:, None])
-        shares = mass / mass.sum(dim=1, keepdim=True)
-        responsibilities = _log_joint(values, means[groups], variances[groups], shares[groups]).softmax(dim=1)
-    order = means.argsort(dim=1)
-    return Mixture(means.gather(1, order), variances.gather(1, order), shares.gather(1, order))
+        before, mixture = high, _components(scaled, groups, high, num_groups)
+        high = _posterior(scaled, groups, mixture)
+        if bool((high - before).abs().max() < _CONVERGED):
+            break
+    order = mixture.means.argsort(dim=1)
+    means, variances, shares = (parameter.gather(1, order) for parameter in mixture)
+    everything_high = torch.tensor([0.0, 1.0], dtype=values.dtype, device=values.device)
+    return Mixture(
+        torch.where(has_spread[:, None], means * deviation[:, None] + centre[:, None], centre[:, None]),
+        variances * deviation[:, None] ** 2,
+        torch.where(has_spread[:, None], shares, everything_high),
+    )
+
+
+def _components(values: Tensor, groups: Tensor, high: Tensor, num_groups: int) -> Mixture:
+    """Return both components, given the probability of the higher one; values in units of their group's spread."""
+    columns = []
+    for weight in (1 - high, high):
+        mass = _sum(weight, groups, num_groups) + _PSEUDO_MASS
+        weighted = weight * values
+        mean = _sum(weighted, groups, num_groups) / mass
+        variance = _sum(weighted * values, groups, num_groups) / mass - mean * mean
+        columns.append(torch.stack([mean, variance.clamp_min(_VARIANCE_FLOOR), mass]))
+    means, variances, masses = torch.stack(columns, dim=2)
+    return Mixture(means, variances, masses / masses.sum(dim=1, keepdim=True))
+
+
+def _posterior(values: Tensor, groups: Tensor, mixture: Mixture) -> Tensor:
+    """Return the probability that each value belongs to its group's component 1."""
+    means, variances, shares = (parameter.T for parameter in mixture)
+    log_ratio = shares[1].log() - shares[0].log() - 0.5 * (variances[1].log() - variances[0].log())
+    low, high = (
+        (values - _each(mean, groups)) ** 2 / _each(variance, groups)
+        for mean, variance in zip(means, variances, strict=True)
+    )
+    return torch.sigmoid(_each(log_ratio, groups) + 0.5 * (low - high))
+
+
+def _each(parameter: Tensor, groups: Tensor) -> Tensor:
+    return parameter.index_select(0, groups)
 
 
 def _sum(values: Tensor, groups: Tensor, num_groups: int) -> Tensor:
-    out = torch.zeros(num_groups, *values.shape[1:], dtype=values.dtype, device=values.device)
-    return out.index_add_(0, groups, values)
+    return torch.zeros(num_groups, dtype=values.dtype, device=values.device).scatter_add_(0, groups, values)
 
 
-def _group_variance(values: Tensor, groups: Tensor, num_groups: int) -> Tensor:
-    total = _sum(torch.ones_like(values), groups, num_groups).clamp_min(1)
-    centre = _sum(values, groups, num_groups) / total
-    return _sum((values - centre[groups]) ** 2, groups, num_groups) / total
-
-
-def _log_joint(values: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:
-    squared = (values[:, None] - means) ** 2
-    log_density = -0.5 * (squared / variances + variances.log() + math.log(2 * math.pi))
-    return shares.log() + log_density
+def _centre_and_spread(values: Tensor, groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, standard deviation (1 where there is no spread) and whether there is spread, `[G]` each."""
+    size = _sum(torch.ones_like(values), groups, num_groups).clamp_min(1)
+    centre = _sum(values, groups, num_groups) / size
+    deviation = (_sum((values - _each(centre, groups)) ** 2, groups, num_groups) / size).sqrt()
+    has_spread = deviation > _NO_SPREAD * (_sum(values * values, groups, num_groups) / size).sqrt()
+    return centre, torch.where(has_spread, deviation, 1.0), has_spread

@@ -1,9 +1,9 @@
 """How a second network rides along: one module for Accelerate, a plain classifier for everybody else.
 
-Accelerate wraps, synchronises, clips and optimises one module. `JointModel` is that module: it holds the user's classifier
-and the auxiliary network and runs both in one forward. It exists only there; `trainer.model` stays the classifier, so that
-saving, evaluating and pushing are Trainer's own code. (Two separately prepared modules would leave the second one without
-gradient clipping, zeroing and synchronisation; DeepSpeed and FSDP2 refuse them.)
+Accelerate wraps, synchronises, clips and optimises one module. `JointModel` is that module: it holds the user's
+classifier and the auxiliary network and runs both in one forward. It exists only there; `trainer.model` stays the
+classifier, so that saving, evaluating and pushing are Trainer's own code. (Two separately prepared modules would leave
+the second one without gradient clipping, zeroing and synchronisation; DeepSpeed and FSDP2 refuse them.)
 """
 
 import copy
@@ -35,7 +35,8 @@ class SharedHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits `[B, K]` for embeddings `[B, d]`."""
-        return self.linear(self.dropout(embeddings.detach()))
+        logits: Tensor = self.linear(self.dropout(embeddings.detach()))
+        return logits
 
 
 class JointModel(nn.Module):
@@ -61,28 +62,36 @@ class JointModel(nn.Module):
             auxiliary network.
         """
         if self.needs_embeddings:
-            outputs = self.model(**inputs, output_hidden_states=True)
+            outputs = _run(self.model, inputs, output_hidden_states=True)
             result = {"logits": outputs["logits"], "embeddings": embeddings(self.model, outputs, inputs)}
         else:
-            outputs = self.model(**inputs)
+            outputs = _run(self.model, inputs)
             result = {"logits": outputs["logits"]}
         if isinstance(self.auxiliary, SharedHead):
             result["auxiliary_logits"] = self.auxiliary(result["embeddings"])
         elif self.auxiliary is not None:
-            result["auxiliary_logits"] = self.auxiliary(**inputs)["logits"]
+            result["auxiliary_logits"] = _run(self.auxiliary, inputs)["logits"]
         return result
 
 
-def base_classifier(model: nn.Module) -> nn.Module:
+def base_classifier(model: Any) -> Any:
     """Return the Transformers model under a PEFT wrapper, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _run(network: nn.Module, inputs: dict[str, Any], **options: Any) -> Any:
+    config = getattr(base_classifier(network), "config", None)
+    if not getattr(config, "return_dict", True):  # the configuration asks for tuples, which have no names
+        options["return_dict"] = True
+    return network(**inputs, **options)
 
 
 def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor:
     """Return the embedding that the classifier's head reads: `[B, d]`.
 
-    For encoders this is the first token of the last layer, for decoders the last token that is no padding, for models
-    that say so in their configuration the mean over the tokens, for convolutional networks the mean over the image.
+    For encoders this is the first token of the last layer, for decoders the last token that is no padding, for
+    encoder-decoders the last end-of-sequence token, for models that say so in their configuration the mean over the
+    tokens. For pictures it is the class token, or without one the mean over the picture, after the final norm.
 
     Raises:
         InputError: the model does not return hidden states.
@@ -93,26 +102,43 @@ def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor
             f"{type(model).__name__} returns no hidden states, which a shared auxiliary head and the contrastive term "
             "need: use auxiliary='full' or 'none' with contrastive='none'"
         )
-    last = states[-1]
-    if last.dim() == 4:  # noqa: PLR2004 -- [B, d, height, width]
-        return last.mean(dim=(2, 3))
+    last: Tensor = states[-1]
     classifier = base_classifier(model)
+    if last.dim() == 4 or (inputs.get("input_ids") is None and "pixel_values" in inputs):  # noqa: PLR2004
+        return _image_embedding(classifier, last)
+    return _text_embedding(classifier, last, inputs.get("input_ids"), inputs.get("attention_mask"))
+
+
+def _text_embedding(classifier: Any, last: Tensor, input_ids: Tensor | None, mask: Tensor | None) -> Tensor:
+    config: Any = getattr(classifier, "config", None)
+    if getattr(config, "is_encoder_decoder", False) and input_ids is not None:
+        return _last_marked(last, input_ids == config.eos_token_id)
     if hasattr(classifier, "score"):  # decoder classifiers call their head so
-        return last[torch.arange(len(last), device=last.device), _last_token(classifier, inputs, last)]
-    if getattr(classifier.config, "classifier_pooling", None) == "mean" and "attention_mask" in inputs:
-        mask = inputs["attention_mask"][..., None].to(last.dtype)
-        return (last * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
+        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        pad = getattr(text_config, "pad_token_id", None)
+        return last[:, -1] if pad is None or input_ids is None else _last_marked(last, input_ids != pad)
+    if getattr(config, "classifier_pooling", None) == "mean":
+        counted = torch.ones_like(last[..., :1]) if mask is None else mask[..., None].to(last.dtype)
+        return (last * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
     return last[:, 0]
 
 
-def _last_token(classifier: nn.Module, inputs: dict[str, Any], last: Tensor) -> Tensor:
-    # As Transformers finds it: the rightmost token that is not padding, whichever side is padded.
-    pad = classifier.config.get_text_config().pad_token_id
-    length = last.shape[1]
-    if pad is None or inputs.get("input_ids") is None:
-        return torch.full((len(last),), length - 1, device=last.device)
-    position = torch.arange(length, device=last.device)
-    return (position * (inputs["input_ids"] != pad)).argmax(dim=1)
+def _last_marked(last: Tensor, marked: Tensor) -> Tensor:
+    """Return the rightmost marked token of each row, whichever side is padded."""
+    position = (torch.arange(last.shape[1], device=last.device) * marked).argmax(dim=1)
+    return last[torch.arange(len(last), device=last.device), position]
+
+
+def _image_embedding(classifier: Any, last: Tensor) -> Tensor:
+    # Hidden states of image models are those before the final norm, unlike those of text models.
+    body = getattr(classifier, "base_model", classifier)
+    norm: nn.Module = getattr(body, "layernorm", nn.Identity())
+    if last.dim() == 4:  # noqa: PLR2004 -- [B, d, height, width]
+        pooled: Tensor = norm(last.mean(dim=(2, 3)))
+        return pooled
+    tokens: Tensor = norm(last)
+    has_class_token = hasattr(getattr(body, "embeddings", None), "cls_token")
+    return tokens[:, 0] if has_class_token else tokens.mean(dim=1)
 
 
 def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> nn.Module | None:
@@ -129,7 +155,7 @@ def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> n
     """
     if kind == "none":
         return None
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         if kind == "shared":
             return SharedHead(_hidden_size(model), num_labels)
@@ -160,7 +186,8 @@ def num_labels_of(model: nn.Module) -> int:
         InputError: neither the model nor its configuration has `num_labels`.
     """
     classifier = base_classifier(model)
-    number = getattr(getattr(classifier, "config", None), "num_labels", None) or getattr(classifier, "num_labels", None)
+    config = getattr(classifier, "config", None)
+    number = getattr(config, "num_labels", None) or getattr(classifier, "num_labels", None)
     if number is None:
         raise InputError(f"{type(model).__name__} does not say how many labels it has: set model.config.num_labels")
     return int(number)
@@ -179,10 +206,11 @@ def _hidden_size(model: nn.Module) -> int:
                 return int(candidate.hidden_size)
             if getattr(candidate, "hidden_sizes", None):
                 return int(candidate.hidden_sizes[-1])
-    raise InputError(f"the hidden size of {type(model).__name__} is unknown: auxiliary='shared' needs config.hidden_size")
+    name = type(model).__name__
+    raise InputError(f"the hidden size of {name} is unknown: auxiliary='shared' needs config.hidden_size")
 
 
-def _reset_head(classifier: nn.Module, num_labels: int) -> None:
+def _reset_head(classifier: Any, num_labels: int) -> None:
     """Give everything outside the pretrained body new random weights."""
     prefix = getattr(classifier, "base_model_prefix", None)
     if prefix and hasattr(classifier, prefix):
@@ -193,9 +221,9 @@ def _reset_head(classifier: nn.Module, num_labels: int) -> None:
         ]
         for module in head:
             for parameter in module.parameters(recurse=False):
-                parameter._is_hf_initialized = False  # noqa: SLF001 -- Transformers skips what it has initialised
+                parameter._is_hf_initialized = False  # Transformers skips what it has initialised
             with torch.no_grad():
-                classifier._init_weights(module)  # noqa: SLF001 -- the model family's own initialisation
+                classifier._init_weights(module)  # the model family's own initialisation
         return
     heads = [m for m in classifier.modules() if isinstance(m, nn.Linear) and m.out_features == num_labels]
     if not heads:

@@ -15,15 +15,15 @@ ROW_ID = "row_id"
 class Row(NamedTuple):
     """An example together with its position in the training set.
 
-    Not a dictionary with one more key: collators and `RemoveColumnsCollator` of Transformers let it pass untouched, and a
-    user's collator never sees a key that it does not know.
+    Not a dictionary with one more key: collators and `RemoveColumnsCollator` of Transformers let it pass untouched,
+    and a user's collator never sees a key that it does not know.
     """
 
     example: Any
     row_id: int
 
 
-class RowDataset(Dataset):
+class RowDataset(Dataset[Row]):
     """A map-style data set whose items know their position.
 
     Args:

@@ -35,9 +35,9 @@ class Observation(NamedTuple):
 class RowStatistics:
     """Average margin, average probability of the given label and the best other label of each training row.
 
-    The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability): a
-    table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes four. It takes 32
-    bytes a row (36 with more than 32,767 labels).
+    The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability):
+    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes four. It takes
+    32 bytes a row (36 with more than 32,767 labels).
 
     Args:
         num_rows: number of rows of the training set.
@@ -151,7 +151,8 @@ class RowStatistics:
         votes = self._state["candidate_votes"][at]
         agrees = seen.runner_up == candidate
         votes = torch.where(agrees, votes + seen.runner_up_probs, votes - seen.runner_up_probs)
-        overturned = votes < 0
+        # Of a row without a candidate any vote is the first, even one of probability 0.
+        overturned = (votes < 0) | (candidate < 0)
         new_sum = self._state["candidate_prob_sum"][at] + seen.candidate_probs
         new_visits = self._state["candidate_visits"][at] + 1
         self._put("candidate", at, torch.where(overturned, seen.runner_up, candidate))
@@ -174,8 +175,8 @@ class RowStatistics:
         """Return the best label other than the given one, and its confidence.
 
         Returns:
-            `[num_rows]` int64 labels (-1 if unseen) and `[num_rows]` float32: the average probability of that label since
-            it became the candidate.
+            `[num_rows]` int64 labels (-1 if unseen) and `[num_rows]` float32: the average probability of that label
+            since it became the candidate.
         """
         confidence = self._rows("candidate_prob_sum") / self._rows("candidate_visits").clamp_min(1)
         return self._rows("candidate").long(), confidence

@@ -242,12 +242,13 @@ class RowTrainer(Trainer):
             save_state(output_dir, parts, self._facts())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
+            # First, so that a checkpoint that does not fit is refused in our words and not by the optimizer.
             parts = self.stateful_parts()
             state = load_state(checkpoint, set(parts), self._facts())
             for name, part in parts.items():
                 part.load_state_dict(state[name])
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     # ---- The table ----
 

@@ -39,13 +39,15 @@ class RowWeights:
             epoch: how far training is, in epochs.
 
         Returns:
-            `[B]` float32 in [0, 1]; all 1 during the warm-up and without reweighting.
+            `[B]` float32 in [0, 1]; all 1 during the warm-up, without reweighting, and before the first mixture.
         """
         if not self._config.reweight or epoch < self._config.weighting_warmup:
             return torch.ones(len(row_ids), device=row_ids.device)
         averages = buffer.average(row_ids).to(row_ids.device)
         if self._config.weighting == "mixture":
-            return clean_probability(averages, self._current_mixture(row_ids.device), labels)
+            if self._mixture is None:  # no row has had a finite margin yet
+                return torch.ones_like(averages)
+            return clean_probability(averages, _moved(self._mixture, row_ids.device), labels)
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -84,7 +86,8 @@ class RowWeights:
         """Return a copy of the state as tensors in main memory."""
         shape = (self._num_labels + 1, 2)
         mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
-        return {**mixture._asdict(), "epoch": torch.tensor(self._mixture_epoch)}
+        copies = {name: parameter.clone() for name, parameter in mixture._asdict().items()}
+        return {**copies, "epoch": torch.tensor(self._mixture_epoch)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that [`state_dict`] returned.
@@ -94,12 +97,8 @@ class RowWeights:
         """
         check_state(state, self.state_dict(), "RowWeights")
         self._mixture_epoch = int(state["epoch"])
-        self._mixture = Mixture(*(state[name].clone() for name in Mixture._fields)) if self._mixture_epoch >= 0 else None
-
-    def _current_mixture(self, device: torch.device) -> Mixture:
-        if self._mixture is None:
-            raise RuntimeError("refit_if_due must be called before of_batch")
-        return Mixture(*(parameter.to(device) for parameter in self._mixture))
+        mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
+        self._mixture = mixture if self._mixture_epoch >= 0 else None
 
     def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
         if self._config.threshold is not None:
@@ -107,6 +106,10 @@ class RowWeights:
         weights = gaussian_weights(averages, stats.mean.to(averages.device), stats.variance.to(averages.device))
         # A single negative row has no spread to be judged by.
         return torch.where(stats.count.to(averages.device) > 1, weights, 1.0)
+
+
+def _moved(mixture: Mixture, device: torch.device) -> Mixture:
+    return Mixture(*(parameter.to(device) for parameter in mixture))
 
 
 def _fit(averages: Tensor, seen: Tensor, labels: Tensor, num_labels: int) -> Mixture:

@@ -3,16 +3,18 @@
 import dataclasses
 import json
 import math
+import os
 import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,18 +23,21 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import get_last_checkpoint
 
+from .checkpoint import STATE_FILE
 from .datasets import load, names
 from .datasets.columns import to_text_and_label
+from .datasets.registry import load_from_hub
 from .datasets.tables import read_table
 from .errors import InputError
 from .metrics import DetectionMetrics, compute_metrics
 from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from .packaged_model import HUB_ID, default_model
-from .row_data import ROW_ID
 from .row_trainer import RowTrainer
 from .run_arguments import DEMO, DataArguments, ModelArguments, RunConfig, parse
-from .summary import summarise
+from .summary import printable, summarise
 from .trainer import LaneTrainer
 
 if TYPE_CHECKING:
@@ -72,11 +77,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         model_args, data_args, config = parse(argv)
         result = run(model_args, data_args, config)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- a command line
+        _say(f"error: {printable(str(error))}", sys.stderr)
         return 2
     if config.process_index == 0:
-        print(summarise(result.metrics, result.issues, result.texts, result.output_dir, config.method))  # noqa: T201
+        _say(summarise(result.metrics, result.issues, result.texts, result.output_dir, config.method), sys.stdout)
     return 0
+
+
+def _say(text: str, stream: TextIO) -> None:
+    # Texts are in any language, terminals are not.
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
 def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig) -> Result:
@@ -88,24 +99,17 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         InputError: an argument, a file or a data set is wrong.
     """
     data = prepare_data(data_args, config)
+    output_dir = _make_output_dir(config)
+    checkpoint = find_checkpoint(config)
     _settle_defaults(model_args, data_args, config)
     _announce(config)
     set_seed(config.seed)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(data, tokenizer, model_args.max_length)
-    trainer = METHODS[config.method](
-        model=model,
-        args=config,
-        train_dataset=tokenised["train"],
-        eval_dataset=tokenised.get("validation"),
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if torch.cuda.is_available() else None),
-        compute_metrics=compute_metrics,
-    )
-    output_dir = Path(config.output_dir)
+    trainer = _make_trainer(model, tokenizer, tokenised, config)
     _write_run_config(output_dir, model_args, data_args, config)
-    metrics, issues = _train(trainer, data["train"], config)
+    metrics, issues = _train(trainer, data["train"], config, checkpoint)
     if config.do_eval:
         metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
     if config.do_predict:
@@ -154,80 +158,52 @@ def _load_splits(args: DataArguments) -> DatasetDict:
     name = args.dataset or DEMO
     if name in names():
         return load(name, args.data_dir)
-    if "/" not in name and not Path(name).exists():
-        raise InputError(
-            f"the data set {name!r} is neither a built-in name ({', '.join(names())}) nor a Hub id ('user/name'): for your "
-            "own files use --train_file"
-        )
-    return _load_from_hub(name, args)
-
-
-def _load_from_hub(name: str, args: DataArguments) -> DatasetDict:
-    from datasets import load_dataset
-
-    try:
-        raw = load_dataset(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"the data set {name!r} cannot be loaded: {_first_line(error)}") from error
-    if "train" not in raw:
-        raise InputError(f"the data set {name!r} has no split 'train': its splits are {', '.join(raw)}")
-    tables = {}
-    for split in ("train", "validation", "test"):
-        if split in raw:
-            table = raw[split].to_pandas()
-            for column, feature in raw[split].features.items():
-                if hasattr(feature, "int2str"):
-                    table[column] = [feature.int2str(value) if value >= 0 else None for value in table[column].tolist()]
-            tables[split] = table.astype(object).where(table.notna(), None)
-    if "test" in tables and args.label_column is None and "label" in tables["test"]:
-        # Benchmarks hide their test labels behind -1.
-        if all(label is None for label in tables["test"]["label"]):
-            tables["test"] = tables["test"].drop(columns="label")
-    return to_text_and_label(tables, args.text_column, args.label_column)
+    return load_from_hub(name, args.text_column, args.label_column)
 
 
 def _check_splits(data: DatasetDict, config: RunConfig) -> None:
     for flag, split in (("do_eval", "validation"), ("do_predict", "test")):
         if split in data:
             continue
-        if not config.steps_chosen:
-            setattr(config, flag, False)  # evaluation during training needs the split as well
-            config.eval_strategy = IntervalStrategy.NO if split == "validation" else config.eval_strategy
-        elif getattr(config, flag):
+        if flag in config.steps_chosen:
             raise InputError(f"--{flag} needs {split} data: give --{split}_file, or a data set that has it")
+        setattr(config, flag, False)
+        if split == "validation":  # evaluation during training needs it as well
+            config.eval_strategy = IntervalStrategy.NO
 
 
 def tokenise(data: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> DatasetDict:
-    """Replace the texts by token ids, cut to `max_length`; padding is left to the collator."""
+    """Replace the texts by token ids, cut to `max_length` or to the model's limit; padding is left to the collator."""
+    limit = min(max_length, tokenizer.model_max_length)
 
     def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        return dict(tokenizer(batch["text"], truncation=True, max_length=max_length))
+        return dict(tokenizer(batch["text"], truncation=True, max_length=limit))
 
-    drop = [name for name in ("text", FLIPPED_COLUMN, ORIGINAL_COLUMN, ROW_ID)]
-    return DatasetDict(
-        {
-            split: rows.map(
-                encode, batched=True, remove_columns=[c for c in drop if c in rows.column_names], desc=f"Tokenising {split}"
-            )
-            for split, rows in data.items()
-        }
-    )
+    def tokenise_split(split: str, rows: Dataset) -> Dataset:
+        drop = [name for name in ("text", FLIPPED_COLUMN, ORIGINAL_COLUMN) if name in rows.column_names]
+        return rows.map(encode, batched=True, remove_columns=drop, desc=f"Tokenising {split}")
+
+    return DatasetDict({split: tokenise_split(split, rows) for split, rows in data.items()})
 
 
 # ---- Model and settings ----
 
 
 def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTrainedTokenizerBase, Any]:
-    """Load tokenizer and classifier, with a fresh head for the given labels.
+    """Load tokenizer and classifier for the given labels; the head is fresh unless it has as many labels already.
 
     Raises:
-        InputError: the model cannot be found, or is no text encoder with a tokenizer.
+        InputError: the model cannot be found, is damaged, or is no text encoder with a tokenizer.
     """
     name = args.model_name_or_path or default_model()
     where = {"revision": args.revision or "main", "cache_dir": args.cache_dir}
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise InputError(f"the folder {name} holds no model: it has no config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what Transformers makes of a missing file
+            raise OSError("it has no tokenizer")
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             name,
             num_labels=len(label_names),
             id2label=dict(enumerate(label_names)),
@@ -235,11 +211,25 @@ def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTra
             problem_type="single_label_classification",
             use_safetensors=True,
             dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
             **where,
         )
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"the model {name!r} cannot be loaded: {_first_line(error)}") from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        hint = "" if Path(name).exists() else " (there is no folder of this name)"
+        raise InputError(f"the model {name!r} cannot be loaded{hint}: {_first_line(error)}") from error
+    _check_encoder(name, model, report)
     return tokenizer, model
+
+
+def _check_encoder(name: str, model: Any, report: dict[str, Any]) -> None:
+    # Transformers makes up what is missing and goes on: right for a head, but not for an encoder.
+    encoder = {key for key in model.state_dict() if key.startswith(f"{model.base_model_prefix}.")}
+    mismatched = sorted(encoder.intersection(key for key, *_ in report["mismatched_keys"]))
+    if mismatched:
+        raise InputError(f"the model {name!r} is damaged: {mismatched[0]} has another size than config.json says")
+    if encoder and encoder <= set(report["missing_keys"]):
+        raise InputError(f"the model {name!r} is damaged: its weights are those of another kind of model")
 
 
 def _settle_defaults(model: ModelArguments, data: DataArguments, config: RunConfig) -> None:
@@ -252,20 +242,38 @@ def _settle_defaults(model: ModelArguments, data: DataArguments, config: RunConf
 def _announce(config: RunConfig) -> None:
     if config.process_index == 0:
         number = config.world_size
-        print(  # noqa: T201 -- a command line
-            f"Training with {config.method} on {number} process{'es' if number > 1 else ''} ({config.device.type}"
-            f"{', bf16' if config.bf16 else ', fp16' if config.fp16 else ''})",
-            flush=True,
+        precision = ", bf16" if config.bf16 else ", fp16" if config.fp16 else ""
+        processes = f"{number} process{'es' if number > 1 else ''}"
+        _say(f"Training with {config.method} on {processes} ({config.device.type}{precision})", sys.stdout)
+
+
+def _make_trainer(model: Any, tokenizer: PreTrainedTokenizerBase, data: DatasetDict, config: RunConfig) -> RowTrainer:
+    multiple = 8 if torch.cuda.is_available() else None
+    try:
+        return METHODS[config.method](
+            model=model,
+            args=config,
+            train_dataset=data["train"],
+            eval_dataset=data.get("validation"),
+            processing_class=tokenizer,
+            data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
+            compute_metrics=compute_metrics,
         )
+    except InputError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError) as error:  # such as report_to without the package for it
+        raise InputError(f"the trainer cannot be set up: {_first_line(error)}") from error
 
 
 # ---- Steps ----
 
 
-def _train(trainer: RowTrainer, rows: Dataset, config: RunConfig) -> tuple[dict[str, float], "pd.DataFrame | None"]:
+def _train(
+    trainer: RowTrainer, rows: Dataset, config: RunConfig, checkpoint: str | None
+) -> tuple[dict[str, float], "pd.DataFrame | None"]:
     if not config.do_train:
         return {}, None
-    outcome = trainer.train(resume_from_checkpoint=_checkpoint(config))
+    outcome = trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _plain(outcome.metrics)
     trainer.save_model()
     trainer.save_state()
@@ -286,19 +294,30 @@ def detection_metrics(issues: "pd.DataFrame") -> dict[str, float]:
         `detection_auroc`, `detection_average_precision`, `detection_precision_at_5_percent`; areas that are undefined
         (no flipped row, or only such) are left out.
     """
-    suspicion = -issues["alm"].fillna(issues["alm"].max())
+    highest = issues["alm"].max()  # rows that were never seen are not suspicious; NaN if none was seen
+    suspicion = -issues["alm"].fillna(0.0 if math.isnan(highest) else highest)
     scores = DetectionMetrics().compute(predictions=suspicion, references=issues[FLIPPED_COLUMN].astype(int))
     return {f"detection_{name}": value for name, value in scores.items() if not math.isnan(value)}
 
 
-def _checkpoint(config: RunConfig) -> str | bool | None:
-    wanted = config.resume_from_checkpoint
-    if wanted is None or str(wanted).lower() == "false":
+def find_checkpoint(config: RunConfig) -> str | None:
+    """Return the folder that training continues from, if it shall.
+
+    Raises:
+        InputError: there is no such folder, or it is no checkpoint of this package.
+    """
+    wanted = str(config.resume_from_checkpoint or False)
+    if wanted.lower() == "false" or not config.do_train:
         return None
-    if str(wanted).lower() == "true":
-        return True
+    if wanted.lower() == "true":
+        wanted = get_last_checkpoint(config.output_dir)
+        if wanted is None:
+            raise InputError(f"there is no checkpoint in {config.output_dir}: leave resume_from_checkpoint out")
     if not Path(wanted).is_dir():
         raise InputError(f"resume_from_checkpoint: there is no folder {wanted}")
+    for name in (STATE_FILE, TRAINER_STATE_NAME):
+        if not (Path(wanted) / name).is_file():
+            raise InputError(f"cannot resume from {wanted}: it has no {name}, so it is no checkpoint of lane_hf")
     return wanted
 
 
@@ -322,11 +341,21 @@ def _plain(metrics: dict[str, Any]) -> dict[str, float]:
 # ---- Files ----
 
 
+def _make_output_dir(config: RunConfig) -> Path:
+    path = Path(config.output_dir)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output_dir {path} cannot be created ({error.strerror}): choose another one") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"output_dir {path} cannot be written to: choose another one")
+    return path
+
+
 def _write_run_config(output_dir: Path, *groups: Any) -> None:
     config = groups[-1]
     if config.process_index != 0:
         return
-    output_dir.mkdir(parents=True, exist_ok=True)
     settings = {type(group).__name__: _settings(group) for group in groups}
     packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
     settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
@@ -347,7 +376,12 @@ def _version(package: str) -> str | None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
+    content = {name: None if _is_undefined(value) else value for name, value in content.items()}
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)  # json has no NaN
 
 
 def _first_line(error: Exception) -> str:

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args, get_type_hints
 
 import torch
 import yaml
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 from .config import LaneConfig
 from .errors import InputError
@@ -25,11 +26,13 @@ class ModelArguments:
 
     model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Hub id or folder. Default: all-MiniLM-L6-v2, the packaged copy if installed, else the Hub's."},
+        metadata={"help": "Hub id or folder. Default: all-MiniLM-L6-v2, packaged if installed, else from the Hub."},
     )
     revision: str | None = field(default=None, metadata={"help": "Revision of the model on the Hub."})
     cache_dir: str | None = field(default=None, metadata={"help": "Where downloads are kept."})
-    max_length: int = field(default=128, metadata={"help": "Longer texts are cut to so many tokens."})
+    max_length: int = field(
+        default=128, metadata={"help": "Longer texts are cut to so many tokens, or to the model's limit."}
+    )
 
 
 @dataclass
@@ -57,7 +60,7 @@ class DataArguments:
     noise_kind: Literal["shuffle", "uniform", "pair"] = field(
         default="uniform", metadata={"help": "How labels are spoiled; validation and test stay as they are."}
     )
-    noise_seed: int | None = field(default=None, metadata={"help": "Seed of the noise. Default: the seed of training."})
+    noise_seed: int | None = field(default=None, metadata={"help": "Seed of the noise. Default: the training's seed."})
 
 
 @dataclass
@@ -76,14 +79,16 @@ class RunConfig(LaneConfig):
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "Evaluation batch size per device."})
     warmup_steps: float = field(default=0.06, metadata={"help": "Warm-up steps; below 1: share of all steps."})
     weight_decay: float = field(default=0.01, metadata={"help": "Weight decay."})
-    train_sampling_strategy: str = field(
-        default="group_by_length", metadata={"help": "Order of the rows: random, sequential or group_by_length."}
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length"] = field(
+        default="group_by_length", metadata={"help": "Order of the rows."}
     )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to write checkpoints: no, steps or epoch."})
     save_total_limit: int | None = field(default=1, metadata={"help": "How many checkpoints are kept."})
     logging_steps: float = field(default=50, metadata={"help": "Steps between logs."})
-    report_to: None | str | list[str] = field(default="none", metadata={"help": "Where to report, e.g. tensorboard."})
+    report_to: None | str | list[str] = field(  # noqa: RUF036 -- HfArgumentParser cannot read it with None at the end
+        default="none", metadata={"help": "Where to report, e.g. tensorboard."}
+    )
     bf16: bool | None = field(
         default=None, metadata={"help": "Train in bfloat16. Default: where the processor or GPU is faster in it."}
     )
@@ -93,12 +98,24 @@ class RunConfig(LaneConfig):
         if not torch.accelerator.is_available():
             self.use_cpu = True  # Transformers wants this said before it trains in bfloat16 on a processor
         # Noted before TrainingArguments sets do_eval by itself. Without a choice, everything is done that can be.
-        self.steps_chosen = self.do_train or self.do_eval or self.do_predict
+        self.steps_chosen = {step for step in ("do_train", "do_eval", "do_predict") if getattr(self, step)}
         if not self.steps_chosen:
             self.do_train = self.do_eval = self.do_predict = True
+        if self.hub_token is not None:
+            self.hub_token = _Token(self.hub_token)
         if self.bf16 is None:
             self.bf16 = not self.fp16 and not self.full_determinism and has_fast_bf16()
         super().__post_init__()
+
+
+class _Token(str):
+    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled."""
+
+    def __reduce__(self) -> tuple[type[str], tuple[()]]:
+        return str, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Token":
+        return self
 
 
 def has_fast_bf16() -> bool:
@@ -111,8 +128,17 @@ def has_fast_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+_GROUPS = (ModelArguments, DataArguments, RunConfig)
+
+
 class _Parser(HfArgumentParser):
     """A parser whose errors are one line, without the usage of two hundred arguments."""
+
+    def __init__(self, groups: Sequence[type]) -> None:
+        super().__init__(groups, prog="run_lane.py", allow_abbrev=False)
+        for action in self._actions:
+            if action.type is string_to_bool and action.nargs is None:
+                action.nargs, action.const = "?", True  # `--bf16` alone, as in the scripts of Transformers
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}. See --help")
@@ -137,7 +163,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArgume
         7
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser([ModelArguments, DataArguments, RunConfig], prog="run_lane.py", allow_abbrev=False)
+    parser = _Parser(_GROUPS)
     if argv and argv[0].lower().endswith(_CONFIG_SUFFIXES):
         _apply_file(parser, Path(argv.pop(0)))
     try:
@@ -150,51 +176,81 @@ def parse(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArgume
         raise InputError(" ".join(str(error).split())) from error
     if remaining:
         raise InputError(f"unknown argument {remaining[0]}{_guess(remaining[0].lstrip('-'), parser)}. See --help")
-    _check(data, model)
+    _check(data, model, config)
     return model, data, config
 
 
 def _apply_file(parser: HfArgumentParser, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        content = path.read_text(encoding="utf-8")
-        values = json.loads(content) if path.suffix.lower() == ".json" else yaml.safe_load(content)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected names and values, such as 'seed: 7'")
+    values = _read_file(path)
     known = _argument_names(parser)
     for name in values:
         if name not in known:
             raise InputError(f"{path}: unknown argument {name!r}{_guess(str(name), parser)}")
-    parser.set_defaults(**{name: _as_argument(value) for name, value in values.items()})
+    try:
+        defaults = {name: _convert(parser, name, value) for name, value in values.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    parser.set_defaults(**defaults)
 
 
-def _as_argument(value: Any) -> Any:
-    # As strings, so that argparse converts them as on the command line: yaml reads 1e-4 as a text.
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return value if value is None or isinstance(value, (bool, list)) else str(value)
+def _read_file(path: Path) -> dict[Any, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        values = json.loads(content) if path.suffix.lower() == ".json" else yaml.safe_load(content)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected names and values, such as 'seed: 7'")
+    return values
+
+
+def _convert(parser: HfArgumentParser, name: str, value: Any) -> Any:
+    """Convert and check a value of a file as the command line does: yaml, for one, reads 1e-4 as a text."""
+    types = next(hints[name] for hints in map(get_type_hints, _GROUPS) if name in hints)
+    if value is None:
+        if type(None) not in get_args(types):
+            raise InputError(f"{name} needs a value")
+        return None
+    if value is False and name.endswith("_strategy"):
+        value = "no"  # yaml reads a bare `no` as false
+    if isinstance(value, list):
+        is_list = next(action.nargs for action in parser._actions if action.dest == name) == "+"
+        if not is_list and not any("list" in str(each) for each in get_args(types)):
+            raise InputError(f"{name} takes one value, got the list {value}")
+        if not is_list:
+            return value
+        arguments = [f"--{name}", *map(str, value)]
+    else:
+        arguments = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+    return getattr(parser.parse_known_args(arguments)[0], name)
 
 
 def _argument_names(parser: HfArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions]  # argparse has no public list of them
+    return [action.dest for action in parser._actions if action.dest != "help"]  # argparse has no public list of them
 
 
 def _guess(name: str, parser: HfArgumentParser) -> str:
-    close = difflib.get_close_matches(name.split("=")[0], _argument_names(parser), n=1)
+    close = difflib.get_close_matches(name.partition("=")[0], _argument_names(parser), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _check(data: DataArguments, model: ModelArguments) -> None:
+def _check(data: DataArguments, model: ModelArguments, config: RunConfig) -> None:
     if data.train_file is not None and data.dataset is not None:
         raise InputError("both dataset and train_file are given: leave one of them out")
     if data.train_file is None and (data.validation_file or data.test_file):
         raise InputError("validation_file and test_file need a train_file")
     if data.label_noise is not None and not 0 <= data.label_noise <= 1:
         raise InputError(f"label_noise must be in [0, 1], got {data.label_noise}")
-    if data.max_train_samples is not None and data.max_train_samples < 1:
-        raise InputError(f"max_train_samples must be at least 1, got {data.max_train_samples}")
-    if model.max_length < 1:
-        raise InputError(f"max_length must be at least 1, got {model.max_length}")
+    counts = {
+        "max_train_samples": data.max_train_samples,
+        "max_length": model.max_length,
+        "per_device_train_batch_size": config.per_device_train_batch_size,
+        "per_device_eval_batch_size": config.per_device_eval_batch_size,
+    }
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} must be at least 1, got {count}")
+    if config.learning_rate is not None and not config.learning_rate >= 0:
+        raise InputError(f"learning_rate must not be negative, got {config.learning_rate}")

@@ -13,9 +13,9 @@ _MOMENTUM = 0.9  # per batch in which the label occurs
 class ClassSimilarity:
     """Average auxiliary probabilities of the rows with each given label, exponentially forgetting.
 
-    The paper speaks of the closeness of *labels* but divides by a probability of the *row*: a mislabelled row on which the
-    auxiliary network sees the true label gets no amplification at all. The average over the label's rows is what the
-    words describe. It takes `num_labels x num_labels` float32.
+    The paper speaks of the closeness of *labels* but divides by a probability of the *row*: a mislabelled row on which
+    the auxiliary network sees the true label gets no amplification at all. The average over the label's rows is what
+    the words describe. It takes `num_labels x num_labels` float32.
 
     Args:
         num_labels: number of labels.

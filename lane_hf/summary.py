@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 _EXCERPT = 40
 _WORST = 10
+_JOINERS = "\u200c\u200d"  # invisible, but many scripts and emoji are written with them
 
 
 def summarise(
@@ -40,8 +41,18 @@ def summarise(
         number = int(issues["is_issue"].sum())
         lines.append(f"{'Label issues:':<20}{number} of {len(issues)} rows ({number / len(issues):.1%})")
         lines += ["", f"The {min(_WORST, len(issues))} most suspicious rows:", *_worst(issues, texts)]
-    lines += ["", *_files(output_dir)]
+    lines += ["", *_files(output_dir, trained=issues is not None, predicted="test_runtime" in metrics)]
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal can show: one line, and nothing in it that moves the cursor or changes colours.
+
+    Example:
+        >>> printable("one\\n two \\x1b[31m")
+        'one two \ufffd[31m'
+    """
+    return "".join(each if each.isprintable() or each in _JOINERS else "\ufffd" for each in " ".join(text.split()))
 
 
 def _detection(metrics: Mapping[str, float]) -> list[str]:
@@ -59,20 +70,22 @@ def _worst(issues: "pd.DataFrame", texts: Sequence[str]) -> list[str]:
     flipped = rows["is_flipped"] if "is_flipped" in rows else [None] * len(rows)
     table = [("row", "given", "suggested", "sure", "ALM", "flipped" if "is_flipped" in rows else "", "text")]
     for row, known in zip(rows.itertuples(), flipped, strict=True):
-        text = " ".join(str(texts[row.row_id]).split())
+        text = printable(str(texts[row.row_id]))
         excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 3] + "..."
         mark = "" if known is None else ("yes" if known else "no")
         sure, alm = f"{row.suggestion_confidence:.2f}", f"{row.alm:.1f}"
-        table.append((str(row.row_id), str(row.given_label), str(row.suggested_label), sure, alm, mark, excerpt))
+        given, suggested = printable(str(row.given_label)), printable(str(row.suggested_label))
+        table.append((str(row.row_id), given, suggested, sure, alm, mark, excerpt))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
 
 
-def _files(output_dir: Path) -> list[str]:
+def _files(output_dir: Path, trained: bool, predicted: bool) -> list[str]:
+    # Not simply what lies there: it may be left over from an earlier run.
     files = {
-        "Checkpoint:": output_dir,
+        "Checkpoint:": output_dir if trained else None,
         "Metrics:": output_dir / "metrics.json",
-        "Label table:": output_dir / "label_issues.parquet",
-        "Predictions:": output_dir / "predictions.csv",
+        "Label table:": output_dir / "label_issues.parquet" if trained else None,
+        "Predictions:": output_dir / "predictions.csv" if predicted else None,
     }
-    return [f"{name:<20}{path}" for name, path in files.items() if path.exists()]
+    return [f"{name:<20}{path}" for name, path in files.items() if path is not None]

@@ -153,13 +153,25 @@ def test_negative_stats_forget_a_huge_outlier_that_left_the_set() -> None:
 
 def test_variance_stays_exact_when_the_spread_is_small_beside_the_mean() -> None:
     buffer, slow = AlmBuffer(64), SlowBuffer(64)
-    for step in range(50):
-        ids = list(range(64))
+    for step in range(400):
+        ids = [(row * 7 + 3 * step) % 64 for row in range(8)]
         margins = float32_values([-1000.0 - 1e-3 * ((row * 7 + step) % 11) for row in ids])
         feed(buffer, ids, margins)
         slow.update(ids, margins)
-    assert slow.negative_stats().variance < 1e-4
-    assert_stats_match(buffer, slow)
+        assert_stats_match(buffer, slow)
+    assert 0 < slow.negative_stats().variance < 1e-4
+
+
+def test_negative_stats_stay_exact_over_margins_of_very_different_sizes() -> None:
+    rng = random.Random(29)
+    buffer, slow = AlmBuffer(100), SlowBuffer(100)
+    for _ in range(1500):
+        ids = rng.sample(range(100), 12)
+        margins = [rng.gauss(0.0, 3.0) for _ in ids]
+        margins = float32_values([value / 10 ** rng.uniform(-6, 0) if value < 0 else value for value in margins])
+        feed(buffer, ids, margins)
+        slow.update(ids, margins)
+        assert_stats_match(buffer, slow)
 
 
 @st.composite

@@ -1,5 +1,7 @@
 """From tables to `DatasetDict(text, label)`: which column is which, and what the labels are called."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +10,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ..errors import InputError
 
-_TEXT_NAMES = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
-_LABEL_NAMES = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
+_FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
+_FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
+_INTEGER = re.compile(r"[+-]?\d+\.0+")  # as tables write whole numbers once a cell was missing: 1.0
+_FRACTION = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 _SHOWN = 5
 _MANY_LABELS = 50  # above this, a column in which every other value is new holds no class labels
 
@@ -30,7 +34,8 @@ def to_text_and_label(
         Splits with `text` (string) and `label` (`ClassLabel`); an unlabelled test split has `text` only.
 
     Raises:
-        InputError: a column is unknown or ambiguous, a text or label is missing, or a label occurs in another split only.
+        InputError: a column is unknown or ambiguous, a text or label is missing, the labels are no classes, or a label
+            does not occur in the training table.
 
     Example:
         >>> table = pd.DataFrame({"text": ["a", "b"], "label": ["no", "yes"]})
@@ -38,8 +43,10 @@ def to_text_and_label(
         ['no', 'yes']
     """
     train = tables["train"]
-    label_column = _choose(train, label_column, "label", _LABEL_NAMES, exclude=text_column)
-    text_column = _choose(train, text_column, "text", _TEXT_NAMES, exclude=label_column)
+    label_column = _choose(train, label_column, "label", _FOR_LABEL, exclude=text_column)
+    text_column = _choose(train, text_column, "text", _FOR_TEXT, exclude=label_column)
+    if text_column == label_column:
+        raise InputError(f"texts and labels cannot both be in column {text_column!r}: give two different columns")
     names = _label_names(_column(train, label_column, "train"), label_column)
     splits = {}
     for split, table in tables.items():
@@ -78,7 +85,7 @@ def _column(table: pd.DataFrame, name: str, split: str) -> list[Any]:
 
 
 def _is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell)
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _texts(cells: list[Any], column: str, split: str) -> list[str]:
@@ -89,12 +96,29 @@ def _texts(cells: list[Any], column: str, split: str) -> list[str]:
     if wrong:
         kind = type(cells[wrong[0]]).__name__
         raise InputError(f"{split} data: column {column!r} holds {kind} where text is expected (row {wrong[0]})")
+    _check_unicode(cells, column, split)
     return cells
 
 
+def _check_unicode(cells: list[Any], column: str, split: str) -> None:
+    halves = [row for row, cell in enumerate(cells) if not _is_unicode(str(cell))]
+    if halves:
+        raise InputError(f"{split} data: {_rows(halves)} half a character in column {column!r}: mend the escapes in it")
+
+
+def _is_unicode(text: str) -> bool:
+    # json can write one half of an emoji: "\\ud83d".
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _key(cell: Any) -> str:
-    # 1, 1.0 and "1" are the same label: files differ in how they write a number.
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+    # 1, 1.0, "1" and "1.0" are the same label: files differ in how they write a number.
+    is_whole = cell.is_integer() if isinstance(cell, float) else _INTEGER.fullmatch(str(cell))
+    return str(int(float(cell))) if is_whole else str(cell)
 
 
 def _label_names(cells: list[Any], column: str) -> list[str]:
@@ -102,15 +126,28 @@ def _label_names(cells: list[Any], column: str) -> list[str]:
     names = {_key(cell) for cell in cells}
     if len(names) < 2:  # noqa: PLR2004
         raise InputError(f"all rows of the training data have the label {next(iter(names))!r}: at least 2 are needed")
+    fractions = sorted(name for name in names if _FRACTION.fullmatch(name))
+    if fractions and all(_FRACTION.fullmatch(name) or _is_integer(name) for name in names):
+        raise InputError(
+            f"column {column!r} holds numbers with fractions, such as {fractions[0]}: regression is not supported. If "
+            "they stand for classes, give these names; else say which column holds the labels with --label_column"
+        )
     if len(names) > _MANY_LABELS and len(names) > len(cells) // 2:
         raise InputError(
             f"column {column!r} has {len(names)} different values in {len(cells)} rows: these are no class labels "
             "(regression is not supported). Say which column holds the labels with --label_column"
         )
+    if all(map(_is_integer, names)):
+        return sorted(names, key=lambda name: (int(name), name))  # "1" and "01" in the same order every time
+    return sorted(names)
+
+
+def _is_integer(name: str) -> bool:
     try:
-        return sorted(names, key=int)
+        int(name)
     except ValueError:
-        return sorted(names)
+        return False
+    return True
 
 
 def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list[int]:
@@ -127,15 +164,17 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
 
 
 def _check_label_cells(cells: list[Any], column: str, split: str) -> None:
-    missing = [row for row, cell in enumerate(cells) if _is_missing(cell)]
+    missing = [row for row, cell in enumerate(cells) if _is_missing(cell) or cell == ""]
     if missing:
         raise InputError(f"{split} data: {_rows(missing)} no label in column {column!r}: fill or remove them")
     lists = [row for row, cell in enumerate(cells) if not isinstance(cell, (str, int, float))]
     if lists:
+        kind = type(cells[lists[0]]).__name__
         raise InputError(
-            f"{split} data: column {column!r} holds {type(cells[lists[0]]).__name__} (row {lists[0]}): multi-label and "
-            "token classification are not supported, only one label a row"
+            f"{split} data: column {column!r} holds {kind} (row {lists[0]}): multi-label and token classification are "
+            "not supported, only one label a row, as text or a number"
         )
+    _check_unicode(cells, column, split)
 
 
 def _rows(rows: list[int]) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """Read a table as it stands: only an empty cell is missing, and no number is parsed out of a text.
 
     Args:
-        path: a file with one of the suffixes in `SUFFIXES`. Text files are UTF-8, with or without a byte order mark; json
-            is a list of objects, jsonl one object a line.
+        path: a file with one of the suffixes in `SUFFIXES`. Text files are UTF-8, with or without a byte order mark;
+            json is a list of objects, jsonl one object a line.
 
     Returns:
         The table; missing cells are None.
@@ -56,11 +55,16 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def _read_delimited(path: Path, separator: str) -> pd.DataFrame:
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", newline="") as file:
+        # Strict: else a quote that is never closed swallows the rows below it, and nobody notices.
+        reader = csv.reader(file, delimiter=separator, strict=True)
         try:
-            # An empty line is no row, but a quoted field may run over several lines: csv, unlike splitting, knows both.
-            lines = [(number, row) for number, row in _numbered(csv.reader(file, delimiter=separator)) if row]
+            # An empty line is no row, but a quoted field may run over several lines: csv knows both.
+            lines = [(reader.line_num, row) for row in reader if row]
         except csv.Error as error:
-            raise InputError(f"{path}: cannot be read ({error})") from error
+            raise InputError(
+                f"{path}, line {reader.line_num}: wrong quotes ({error}). A field that begins with a quote must end "
+                "with one, and quotes inside of it are doubled"
+            ) from error
     if not lines:
         raise InputError(f"{path}: the file is empty")
     header = lines[0][1]
@@ -77,30 +81,26 @@ def _read_delimited(path: Path, separator: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    for row in reader:
-        yield reader.line_num, row
-
-
 def _read_json(path: Path, one_a_line: bool) -> pd.DataFrame:
     content = path.read_text(encoding="utf-8-sig")
     if one_a_line:
         lines = enumerate(content.split("\n"), start=1)
-        rows = [_parse(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+        rows = [_parse(line, path, number) for number, line in lines if line.strip()]
     else:
-        rows = _parse(content, str(path))
+        rows = _parse(content, path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: expected {'one object a line' if one_a_line else 'a list of objects'}")
     return pd.DataFrame(rows, dtype=object)
 
 
-def _parse(text: str, where: str) -> Any:
+def _parse(text: str, path: Path, first_line: int = 1) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
+        line = first_line + error.lineno - 1
+        raise InputError(f"{path}, line {line}: not valid JSON ({error.msg} at column {error.colno})") from error
     except RecursionError as error:
-        raise InputError(f"{where}: nested too deeply") from error
+        raise InputError(f"{path}, line {first_line}: nested too deeply") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -40,9 +40,9 @@ def build_table(
         label_names: names of the labels; None leaves their numbers.
 
     Returns:
-        The columns of `COLUMNS`. A row is an issue if it more likely belongs to the lower than to the higher component of
-        a mixture of two Gaussians on the scores of the rows with its label; its suggestion is then the best other label,
-        else its given label. Rows never seen stand at the end.
+        The columns of `COLUMNS`. A row is an issue if it more likely belongs to the lower than to the higher component
+        of a mixture of two Gaussians on the scores of the rows with its label; its suggestion is then the best other
+        label, else its given label. Rows never seen stand at the end.
 
     Example:
         >>> statistics = RowStatistics(num_rows=2, num_labels=2)
