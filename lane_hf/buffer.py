@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .weighting import NegativeStats, negative_stats
+from .weighting import NegativeStats
 
 PADDING_ID = -1
 """Row id of an entry that only fills up a batch."""
+
+# Binary exponents that have a bin of their own in the statistics; what lies outside goes to the outermost bins.
+_LOWEST_EXPONENT, _HIGHEST_EXPONENT = -8, 31
 
 
 def first_occurrences(row_ids: Tensor) -> Tensor:
@@ -77,8 +80,11 @@ class AlmBuffer:
         self._sum = torch.zeros(num_rows, dtype=torch.float64, device=device)
         self.count = torch.zeros(num_rows, dtype=torch.int32, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
-        # Over the rows with a negative average: how many, sum of averages, sum of squared averages.
-        self._totals = torch.zeros(3, dtype=torch.float64, device=device)
+        # Over the rows with a negative average, binned by its binary exponent: how many, sum of the distances to the middle
+        # of the bin, sum of their squares. So a huge average that comes and goes leaves no rounding error among small ones.
+        exponents = torch.arange(_LOWEST_EXPONENT, _HIGHEST_EXPONENT + 1, dtype=torch.float64, device=device)
+        self._middles = -0.75 * torch.exp2(exponents)
+        self._totals = torch.zeros(len(exponents), 3, dtype=torch.float64, device=device)
         self._entries_since_recount = 0
 
     def __len__(self) -> int:
@@ -109,12 +115,10 @@ class AlmBuffer:
         self.skipped += (counted & ~finite).sum()
         counted &= finite
         at = ids.clamp_min(0)
-        before = self._contributions(at, counted)
+        self._count_in(self._average(at), counted, sign=-1)
         self._sum.index_add_(0, at, torch.where(counted, values, 0.0))
         self.count.index_add_(0, at, counted.int())
-        self._totals += self._contributions(at, counted) - before
-        # Exactly nothing is left when the last negative average is gone.
-        self._totals *= (self._totals[0] > 0).double()
+        self._count_in(self._average(at), counted, sign=1)
         self._entries_since_recount += len(ids)
         if self._entries_since_recount >= len(self):
             self._recount()
@@ -138,9 +142,14 @@ class AlmBuffer:
 
     def negative_stats(self) -> NegativeStats:
         """Return mean, variance and count of the averages that are negative (Eq. 5 and 6), over all rows seen."""
-        number, total, squares = self._totals
-        mean = total / number  # 0 / 0 is NaN: the documented answer for an empty set
-        return NegativeStats(mean, (squares / number - mean * mean).clamp_min(0), number.round().long())
+        number, distance, squares = self._totals.unbind(dim=1)
+        count = number.sum()
+        filled = number.clamp_min(1)
+        means = self._middles + distance / filled
+        mean = (number * means).sum() / count  # 0 / 0 is NaN: the documented answer for an empty set
+        within = (squares - distance * distance / filled).clamp_min(0)
+        variance = (within + number * (means - mean) ** 2).sum() / count
+        return NegativeStats(mean, variance, count.round().long())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory; [`load_state_dict`] continues from it exactly."""
@@ -167,17 +176,20 @@ class AlmBuffer:
     def _average(self, index: Tensor | slice) -> Tensor:
         return self._sum[index] / self.count[index].clamp_min(1)
 
-    def _contributions(self, at: Tensor, counted: Tensor) -> Tensor:
-        averages = self._average(at)
-        negative = torch.where(counted & (averages < 0), averages, 0.0)
-        return torch.stack([(negative < 0).sum().double(), negative.sum(), (negative * negative).sum()])
+    def _count_in(self, averages: Tensor, counted: Tensor, sign: int) -> None:
+        """Add the negative ones of the averages to the totals, or take them out again (sign -1)."""
+        negative = counted & (averages < 0)
+        exponent = torch.frexp(averages).exponent.long().clamp_(_LOWEST_EXPONENT, _HIGHEST_EXPONENT)
+        at = exponent - _LOWEST_EXPONENT
+        distance = torch.where(negative, averages - self._middles[at], 0.0)
+        entries = torch.stack([negative.double(), distance, distance * distance], dim=1)
+        self._totals.index_add_(0, at, entries, alpha=sign)
+        # Exactly nothing is left where the last average is gone.
+        self._totals *= self._totals[:, :1] > 0
 
     def _recount(self) -> None:
-        stats = negative_stats(self._average(slice(None)))
-        number = stats.count.double()
-        mean = stats.mean.nan_to_num(0.0)
-        squares = (stats.variance.nan_to_num(0.0) + mean * mean) * number
-        self._totals.copy_(torch.stack([number, mean * number, squares]))
+        self._totals.zero_()
+        self._count_in(self._average(slice(None)), self.count > 0, sign=1)
         self._entries_since_recount = 0
 
 

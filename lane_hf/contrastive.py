@@ -16,7 +16,6 @@ Sources: SCL: Gunel et al., ICLR 2021, and Khosla et al., NeurIPS 2020. LCL: Sur
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .margins import MIN_PROBABILITY, at_least_float32
 
@@ -122,8 +121,10 @@ def _pairs(
     embeddings: Tensor, labels: Tensor, temperature: float, row_ids: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled similarities `[B, B]` and the masks of positive and negative pairs."""
-    normalised = F.normalize(at_least_float32(embeddings), dim=1)
-    similarity = normalised @ normalised.T / temperature
+    # Inside autocast the product would be taken in half precision.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        normalised = _normalise(at_least_float32(embeddings))
+        similarity = normalised @ normalised.T / temperature
     size = len(labels)
     if row_ids is None:
         allowed = ~torch.eye(size, dtype=torch.bool, device=labels.device)
@@ -131,6 +132,12 @@ def _pairs(
         allowed = row_ids[:, None] != row_ids[None, :]
     same = labels[:, None] == labels[None, :]
     return similarity, same & allowed, ~same & allowed
+
+
+def _normalise(embeddings: Tensor) -> Tensor:
+    # Unlike with F.normalize, the gradient of a row of zeros is of ordinary size, not a multiple of 1e12.
+    norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    return embeddings / torch.where(norms > 0, norms, 1.0)
 
 
 def _mean_over_positives(similarity: Tensor, positive: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ def margin(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     given = scores.gather(1, labels[:, None])
     others = scores.scatter(1, labels[:, None], float("-inf"))
     best, runner_up = others.max(dim=1)
+    # If all others are -inf too, the maximum may name the label itself: take the lowest other index instead.
+    runner_up = torch.where(runner_up == labels, (labels == 0).long(), runner_up)
     return (given.squeeze(1) - best).float(), runner_up
 
 

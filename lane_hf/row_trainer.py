@@ -1,5 +1,6 @@
 """RowTrainer: a Trainer that knows which row of the training set each example is."""
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ class RowTrainer(Trainer):
     """
 
     def __init__(self, model: Any = None, args: Any = None, *trainer_args: Any, **trainer_kwargs: Any) -> None:
+        given = inspect.signature(Trainer.__init__).bind_partial(self, model, args, *trainer_args, **trainer_kwargs)
+        check_map_style(given.arguments.get("train_dataset"))  # before Trainer asks for max_steps instead
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if self.compute_loss_func is not None:
             raise InputError("compute_loss_func is not supported: this trainer computes its own loss")

@@ -28,7 +28,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _DATASETS_CACHE = os.environ["HF_DATASETS_CACHE"]
 
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+# Tiny models spend more time waking a second thread than it saves.
+torch.set_num_threads(1)
 # No deadline: a loaded machine is not a bug. In continuous integration the same examples every time.
 settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lane_hf")

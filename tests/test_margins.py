@@ -109,9 +109,9 @@ def test_label_aware_margin_reads_the_runner_up_column_of_its_own_row() -> None:
 
 
 def test_label_aware_margin_leaves_zero_and_positive_margins_unscaled() -> None:
-    logits = torch.tensor([[2.0, 1.0], [1.0, 1.0]])
-    values = label_aware_margin(logits, torch.tensor([0, 1]), torch.full((2, 2), 1e-3))
-    assert values.tolist() == [1.0, 0.0]
+    logits = torch.tensor([[2.0, 1.0], [1.0, 1.0], [0.0078125, 0.0]])
+    values = label_aware_margin(logits, torch.tensor([0, 1, 0]), torch.full((3, 2), 1e-3))
+    assert values.tolist() == [1.0, 0.0, 0.0078125]
 
 
 @pytest.mark.parametrize("prob", [0.0, 1e-12, 1e-6])

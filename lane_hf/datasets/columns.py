@@ -103,7 +103,9 @@ def _texts(cells: list[Any], column: str, split: str) -> list[str]:
 def _check_unicode(cells: list[Any], column: str, split: str) -> None:
     halves = [row for row, cell in enumerate(cells) if not _is_unicode(str(cell))]
     if halves:
-        raise InputError(f"{split} data: {_rows(halves)} half a character in column {column!r}: mend the escapes in it")
+        raise InputError(
+            f"{split} data: {_rows(halves)} half a character in column {column!r}: mend the escapes in it"
+        )
 
 
 def _is_unicode(text: str) -> bool:
@@ -164,7 +166,7 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
 
 
 def _check_label_cells(cells: list[Any], column: str, split: str) -> None:
-    missing = [row for row, cell in enumerate(cells) if _is_missing(cell) or cell == ""]
+    missing = [row for row, cell in enumerate(cells) if _is_missing(cell) or str(cell) == ""]
     if missing:
         raise InputError(f"{split} data: {_rows(missing)} no label in column {column!r}: fill or remove them")
     lists = [row for row, cell in enumerate(cells) if not isinstance(cell, (str, int, float))]

@@ -1,0 +1,327 @@
+"""RowTrainer and LaneTrainer as drop-in replacements: whatever worked with Trainer, and every bad input."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, IterableDataset
+from tiny import make_model, make_text_dataset, make_tokenizer
+from training import QUIET, arguments, assert_same_weights, dataset_for, logged, make_trainer, weights_of
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from lane_hf import InputError, LaneTrainer, RowTrainer
+from lane_hf.metrics import compute_metrics
+
+TRAINERS = pytest.mark.parametrize("kind", [RowTrainer, LaneTrainer], ids=["row", "lane"])
+
+
+class Rows(torch.utils.data.Dataset):
+    """A plain map-style data set over a list."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
+def assert_trains(trainer: Trainer, visits: int = 2) -> None:
+    before = weights_of(trainer.model)
+    assert math.isfinite(trainer.train().training_loss)
+    assert not any(torch.equal(before[name], weights) for name, weights in weights_of(trainer.model).items())
+    issues = trainer.label_issues()
+    assert (issues["visits"] == visits).all()
+    given = trainer.row_statistics.labels
+    expected = [trainer.model.config.id2label[int(label)] for label in given[issues["row_id"].to_numpy()]]
+    assert issues["given_label"].tolist() == expected
+
+
+# ---- What works with Trainer ----
+
+
+@TRAINERS
+def test_plain_training_arguments(tmp_path: Path, kind: type) -> None:
+    trainer = make_trainer(tmp_path, kind=kind, args_kind=TrainingArguments)
+    assert_trains(trainer)
+
+
+def test_training_arguments_keep_their_values(tmp_path: Path) -> None:
+    args = arguments(tmp_path, TrainingArguments, learning_rate=3e-4, label_names=["labels"])
+    trainer = LaneTrainer(make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    assert trainer.args.learning_rate == 3e-4
+    assert trainer.args.auxiliary == "full"
+    assert trainer.args.per_device_train_batch_size == 8
+
+
+def test_no_arguments_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = LaneTrainer(make_model("bert"), train_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    assert trainer.args.output_dir == "tmp_trainer"
+
+
+@TRAINERS
+def test_set_format_and_torch_tensors(tmp_path: Path, kind: type) -> None:
+    dataset = dataset_for("bert")
+    dataset.set_format("torch")
+    assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset))
+
+
+@TRAINERS
+def test_with_transform(tmp_path: Path, kind: type) -> None:
+    tokenizer = make_tokenizer()
+    dataset = make_text_dataset(64, 4).with_transform(
+        lambda batch: {**tokenizer(batch["text"], truncation=True), "labels": batch["label"]}
+    )
+    assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset, remove_unused_columns=False))
+
+
+@TRAINERS
+@pytest.mark.parametrize("remove", [True, False])
+def test_torch_dataset(tmp_path: Path, kind: type, remove: bool) -> None:
+    rows = [{"input_ids": r["input_ids"], "attention_mask": r["attention_mask"], "label": r["label"]} for r in dataset_for("bert")]
+    extra = {"comment": "not for the model"} if remove else {}
+    dataset = Rows([{**row, **extra} for row in rows])
+    assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset, remove_unused_columns=remove))
+
+
+@TRAINERS
+def test_users_own_collator_sees_its_own_keys_only(tmp_path: Path, kind: type) -> None:
+    seen: set[str] = set()
+    pad = DataCollatorWithPadding(make_tokenizer())
+
+    def collate(examples: list[dict]) -> dict:
+        seen.update(*(example.keys() for example in examples))
+        return dict(pad(examples))
+
+    assert_trains(make_trainer(tmp_path, kind=kind, data_collator=collate))
+    assert seen == {"input_ids", "attention_mask", "label"}
+
+
+@TRAINERS
+@pytest.mark.parametrize("strategy", ["group_by_length", "sequential"])
+def test_sampling_strategies(tmp_path: Path, kind: type, strategy: str) -> None:
+    assert_trains(make_trainer(tmp_path, kind=kind, train_sampling_strategy=strategy))
+
+
+def test_group_by_length_orders_rows_as_trainer_does(tmp_path: Path) -> None:
+    row = make_trainer(tmp_path, kind=RowTrainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments)
+    row.train()
+    stock = make_trainer(tmp_path, kind=Trainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments)
+    stock.train()
+    assert_same_weights(row.model, stock.model)
+
+
+@TRAINERS
+def test_label_names(tmp_path: Path, kind: type) -> None:
+    dataset = dataset_for("bert").rename_column("label", "labels")
+    assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset, label_names=["labels"]))
+
+
+@TRAINERS
+def test_loader_workers(tmp_path: Path, kind: type) -> None:
+    assert_trains(make_trainer(tmp_path, kind=kind, dataloader_num_workers=2))
+
+
+@TRAINERS
+def test_rows_dropped_with_the_last_batch_are_counted_right(tmp_path: Path, kind: type) -> None:
+    trainer = make_trainer(tmp_path, kind=kind, train_dataset=dataset_for("bert", 20), dataloader_drop_last=True)
+    trainer.train()
+    assert trainer.row_statistics.visits.sum() == 2 * 16
+
+
+@TRAINERS
+def test_best_model_early_stopping_metrics_and_callbacks(tmp_path: Path, kind: type) -> None:
+    class Seen(TrainerCallback):
+        models: list = []  # noqa: RUF012 -- filled by one trainer
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            self.models.append(model)
+
+    seen = Seen()
+    trainer = make_trainer(
+        tmp_path,
+        kind=kind,
+        eval_dataset=dataset_for("bert", 32, seed=3),
+        compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=1), seen],
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        num_train_epochs=6,
+        save_total_limit=1,
+    )
+    trainer.train()
+    best = max(logged(trainer, "eval_accuracy"))
+    assert trainer.evaluate()["eval_accuracy"] == pytest.approx(best)
+    assert all(model is trainer.model for model in seen.models)
+
+
+@TRAINERS
+def test_several_evaluation_sets(tmp_path: Path, kind: type) -> None:
+    sets = {"one": dataset_for("bert", 16, seed=3), "two": dataset_for("bert", 16, seed=4)}
+    trainer = make_trainer(tmp_path, kind=kind, eval_dataset=sets, eval_strategy="epoch")
+    trainer.train()
+    assert len(logged(trainer, "eval_one_loss")) == len(logged(trainer, "eval_two_loss")) == 2
+
+
+def test_row_trainer_is_trainer_bit_for_bit(tmp_path: Path) -> None:
+    row = make_trainer(tmp_path, kind=RowTrainer, args_kind=TrainingArguments)
+    row.train()
+    stock = make_trainer(tmp_path, kind=Trainer, args_kind=TrainingArguments)
+    stock.train()
+    assert logged(row, "loss") == logged(stock, "loss")
+    assert_same_weights(row.model, stock.model)
+
+
+# ---- The table ----
+
+
+def test_users_row_ids_name_the_rows(tmp_path: Path) -> None:
+    names = [1000 + 7 * index for index in range(64)]
+    dataset = dataset_for("bert").add_column("row_id", names)
+    trainer = make_trainer(tmp_path, kind=RowTrainer, train_dataset=dataset)
+    trainer.train()
+    issues = trainer.label_issues()
+    assert sorted(issues["row_id"]) == names
+    labels = dict(zip(names, dataset["label"], strict=True))
+    assert issues["given_label"].tolist() == [f"label_{labels[name]}" for name in issues["row_id"]]
+
+
+def test_no_table_before_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="call train"):
+        make_trainer(tmp_path).label_issues()
+
+
+def test_average_margin_is_that_of_the_logits(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, kind=RowTrainer, dropout=0.0, learning_rate=0.0)
+    trainer.train()
+    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(64)])
+    labels = batch.pop("labels").numpy()
+    with torch.no_grad():
+        logits = trainer.model.eval()(**batch).logits.double().numpy()
+    expected = [row[y] - max(np.delete(row, y)) for row, y in zip(logits, labels, strict=True)]
+    issues = trainer.label_issues().sort_values("row_id")
+    np.testing.assert_allclose(issues["aum"], expected, atol=1e-5)
+    np.testing.assert_array_equal(issues["alm"], issues["aum"])
+    assert (issues["weight"] == 1).all()
+
+
+# ---- Bad input, each with its own message ----
+
+
+def relabelled(labels: list[Any]) -> Dataset:
+    return Dataset.from_dict({"input_ids": [[0, 5, 2]] * len(labels), "label": labels})
+
+
+@TRAINERS
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (relabelled([0, 1, -100, 2]), r"-100.*1 row \(row 2\)"),
+        (relabelled([0, 1, 4, 2]), r"out of range: found \[4\].*4 labels \(0 to 3\)"),
+        (relabelled([0, 1, None, 2]), "missing"),
+        (relabelled([0.5, 0.1, 1.0, 0.0]), "floating-point"),
+        (relabelled([[0.0, 1.0], [1.0, 1.0]]), "multi-label"),
+        (relabelled([[0, 1, 2], [1, 2]]), "token classification"),
+        (relabelled(["a", "b"]), "class_encode_column"),
+        (Dataset.from_dict({"input_ids": [[0, 5, 2]]}), "no label column.*'input_ids'"),
+        (relabelled([]), "empty"),
+        (IterableDataset.from_generator(lambda: iter(())), "iterable"),
+        (relabelled([0, 1]).add_column("row_id", [3, 3]), "unique"),
+        (relabelled([0, 1]).add_column("row_id", ["a", "b"]), "integers"),
+        (Rows([{"input_ids": [0, 5, 2], "label": 9}]), None),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else None,
+)
+def test_bad_training_sets_are_refused(tmp_path: Path, kind: type, dataset: Any, message: str | None) -> None:
+    if message is None:  # a plain data set is checked batch by batch
+        trainer = make_trainer(tmp_path, kind=kind, train_dataset=dataset)
+        with pytest.raises(InputError, match=r"out of range: found \[9\]: 1 row \(row 0\)"):
+            trainer.train()
+        return
+    with pytest.raises(InputError, match=message):
+        make_trainer(tmp_path, kind=kind, train_dataset=dataset)
+
+
+@TRAINERS
+def test_a_class_without_rows_is_said(tmp_path: Path, kind: type) -> None:
+    with pytest.warns(UserWarning, match=r"2 of 4 labels have no row .*label 2, 3"):
+        make_trainer(tmp_path, kind=kind, train_dataset=relabelled([0, 1, 1, 0]))
+
+
+@TRAINERS
+def test_a_batch_without_labels_is_refused(tmp_path: Path, kind: type) -> None:
+    trainer = make_trainer(tmp_path, kind=kind, train_dataset=Rows([{"input_ids": [0, 5, 2]}] * 8))
+    with pytest.raises(InputError, match="no labels: expected one of 'labels'"):
+        trainer.train()
+
+
+@TRAINERS
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_labels": 1}, "at least 2"),
+        ({"problem_type": "multi_label_classification"}, "multi-label classification is not supported"),
+        ({"problem_type": "regression"}, "regression is not supported"),
+    ],
+)
+def test_other_tasks_are_refused_by_name(tmp_path: Path, kind: type, changes: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_trainer(tmp_path, kind=kind, model=make_model("bert", **{"num_labels": 4, **changes}))
+
+
+@TRAINERS
+def test_other_losses_are_refused(tmp_path: Path, kind: type) -> None:
+    args = arguments(tmp_path, label_smoothing_factor=0.1)
+    with pytest.raises(InputError, match="label_smoothing_factor"):
+        kind(make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    with pytest.raises(InputError, match="compute_loss_func"):
+        kind(make_model("bert"), arguments(tmp_path), compute_loss_func=lambda *_, **__: 0)
+
+
+@TRAINERS
+def test_unequal_batches_are_refused(tmp_path: Path, kind: type) -> None:
+    with pytest.raises(InputError, match="batch_rebalance"):
+        make_trainer(tmp_path, kind=kind, train_sampling_strategy="batch_rebalance")
+
+
+@TRAINERS
+def test_an_overridden_loader_is_named(tmp_path: Path, kind: type) -> None:
+    class Own(kind):  # type: ignore[misc, valid-type]
+        def get_train_dataloader(self) -> Any:
+            return self.get_eval_dataloader(self.train_dataset)
+
+    with pytest.raises(InputError, match="get_train_dataloader was overridden"):
+        make_trainer(tmp_path, kind=Own).train()
+
+
+def test_a_data_set_exchanged_after_the_start_is_checked(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.train_dataset = relabelled([0, 7])
+    with pytest.raises(InputError, match="out of range"):
+        trainer.train()
+
+
+def test_training_without_a_data_set_says_what_trainer_says(tmp_path: Path) -> None:
+    trainer = LaneTrainer(make_model("bert"), arguments(tmp_path))
+    with pytest.raises(ValueError, match="requires a train_dataset"):
+        trainer.train()
+
+
+def test_evaluation_only_needs_no_training_set(tmp_path: Path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
+    trainer = LaneTrainer(make_model("bert"), args, eval_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
