@@ -36,8 +36,8 @@ def first_occurrences(row_ids: Tensor) -> Tensor:
 def check_row_ids(row_ids: Tensor, num_rows: int) -> None:
     """Raise `IndexError` for a row id outside `-1..num_rows-1`.
 
-    Only for ids that lie in main memory: looking at ids on an accelerator would make the host wait for it at every step,
-    and indexing reports them there anyway.
+    Only for ids that lie in main memory: looking at ids on an accelerator would make the host wait for it at every
+    step, and indexing reports them there anyway.
     """
     if row_ids.device.type == "cpu" and len(row_ids):
         low, high = int(row_ids.min()), int(row_ids.max())
@@ -80,8 +80,9 @@ class AlmBuffer:
         self._sum = torch.zeros(num_rows, dtype=torch.float64, device=device)
         self.count = torch.zeros(num_rows, dtype=torch.int32, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
-        # Over the rows with a negative average, binned by its binary exponent: how many, sum of the distances to the middle
-        # of the bin, sum of their squares. So a huge average that comes and goes leaves no rounding error among small ones.
+        # Over the rows with a negative average, binned by its binary exponent: how many, sum of the distances to the
+        # middle of the bin, sum of their squares. So a huge average that comes and goes leaves no rounding error
+        # among small ones.
         exponents = torch.arange(_LOWEST_EXPONENT, _HIGHEST_EXPONENT + 1, dtype=torch.float64, device=device)
         self._middles = -0.75 * torch.exp2(exponents)
         self._totals = torch.zeros(len(exponents), 3, dtype=torch.float64, device=device)
@@ -100,8 +101,8 @@ class AlmBuffer:
         """Take in the margins of a batch.
 
         Args:
-            row_ids: `[B]` integers in `0..num_rows-1`; -1 marks padding, which is ignored. Of a row that comes twice only
-                the first entry counts: data parallel samplers repeat rows to fill up the last batch.
+            row_ids: `[B]` integers in `0..num_rows-1`; -1 marks padding, which is ignored. Of a row that comes twice
+                only the first entry counts: data parallel samplers repeat rows to fill up the last batch.
             margins: `[B]` margins; NaN and infinite ones are left out and counted in `skipped`.
 
         Raises:

@@ -126,7 +126,9 @@ def _as_integers(labels: Any, column: str, row_ids: np.ndarray | None = None) ->
     if array.ndim != 1 or (array.dtype == object and any(isinstance(item, (list, np.ndarray)) for item in array)):
         _refuse_lists(column, f"shape {list(array.shape)}")
     if array.dtype == object and any(item is None for item in array):
-        raise InputError(_name_rows(f"labels in {column!r} are missing", [x is None for x in array], row_ids))
+        raise InputError(_name_rows(f"labels in {column!r} are missing (None)", [x is None for x in array], row_ids))
+    if array.dtype == object and not any(isinstance(item, (str, bytes)) for item in array):
+        array = np.asarray(array.tolist())  # numbers as Python objects
     if array.dtype.kind in "OUST":
         _refuse_text(column)
     if array.dtype.kind == "f":

@@ -1,17 +1,17 @@
 r"""Contrastive losses on embeddings: LANE's (Eq. 8) and its two relatives.
 
-Notation: `h_i` are L2-normalised embeddings, `s_ij = h_i . h_j / temperature`, `P_i` the other rows with i's label, `N_i`
-the rows with another label, `A_i = P_i + N_i`, and `w_i` the auxiliary network's probabilities for row i.
+Notation: `h_i` are L2-normalised embeddings, `s_ij = h_i . h_j / temperature`, `P_i` the other rows with i's label,
+`N_i` the rows with another label, `A_i = P_i + N_i`, and `w_i` the auxiliary network's probabilities for row i.
 
     SCL  = mean_i  -1/|P_i| sum_{p in P_i}           log  e^{s_ip}            / sum_{k in A_i}            e^{s_ik}
     LCL  = mean_i  -1/|P_i| sum_{p in P_i} w_{i,y_i} log  e^{s_ip}            / sum_{k in A_i} w_{i,y_k}  e^{s_ik}
     LSCL = mean_i  -1/|P_i| sum_{p in P_i}           log (w_{i,y_i} e^{s_ip}) / sum_{k in N_i} w_{i,y_k}  e^{s_ik}
 
-An anchor without a positive (for LSCL also: without a negative) contributes zero and still counts in the mean. All sums
-of exponentials are logsumexp: with raw encoder outputs `e^s` would overflow.
+An anchor without a positive (for LSCL also: without a negative) contributes zero and still counts in the mean. All
+sums of exponentials are logsumexp: with raw encoder outputs `e^s` would overflow.
 
-Sources: SCL: Gunel et al., ICLR 2021, and Khosla et al., NeurIPS 2020. LCL: Suresh & Ong, EMNLP 2021, Eq. 3. LSCL: Sosea
-& Caragea, ICLR 2026, Eq. 8, second term.
+Sources: SCL: Gunel et al., ICLR 2021, and Khosla et al., NeurIPS 2020. LCL: Suresh & Ong, EMNLP 2021, Eq. 3. LSCL:
+Sosea & Caragea, ICLR 2026, Eq. 8, second term.
 """
 
 import torch

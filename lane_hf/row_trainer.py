@@ -37,10 +37,11 @@ class Stateful(Protocol):
 class RowTrainer(Trainer):
     """Ordinary fine-tuning that also records the margin of every training row.
 
-    Drop-in for `transformers.Trainer` on single-label classifiers: the same constructor, the same steps, and afterwards
-    [`label_issues`] says which labels look wrong. It is the base of [`LaneTrainer`] and of the baselines, and gives them row
-    ids, per-row state in checkpoints, logging of loss terms, and a loss that gradient accumulation scales like one large
-    batch. (Trainer scales the loss of models such as BERT `gradient_accumulation_steps` times too large.)
+    Drop-in for `transformers.Trainer` on single-label classifiers: the same constructor, the same steps, and
+    afterwards [`label_issues`] says which labels look wrong. It is the base of [`LaneTrainer`] and of the baselines,
+    and gives them row ids, per-row state in checkpoints, logging of loss terms, and a loss that gradient accumulation
+    scales like one large batch. (Trainer scales the loss of models such as BERT `gradient_accumulation_steps` times
+    too large.)
 
     A column `row_id` of unique integers, if the training set has one, names the rows in the table.
 
@@ -109,8 +110,8 @@ class RowTrainer(Trainer):
         check_map_style(dataset)
         if self.args.train_sampling_strategy == "batch_rebalance":
             raise InputError(
-                "train_sampling_strategy='batch_rebalance' gives the processes batches of different sizes, which cannot be "
-                "gathered: use 'group_by_length' or 'random'"
+                "train_sampling_strategy='batch_rebalance' gives the processes batches of different sizes, which "
+                "cannot be gathered: use 'group_by_length' or 'random'"
             )
         self._user_row_ids = None
         if not hasattr(dataset, "column_names"):
@@ -142,8 +143,8 @@ class RowTrainer(Trainer):
         """
         if ROW_ID not in inputs:
             raise InputError(
-                f"a training batch has no {ROW_ID!r}: get_train_dataloader was overridden. Override the sampler or the "
-                "collator instead, or call super().get_train_dataloader()"
+                f"a training batch has no {ROW_ID!r}: get_train_dataloader was overridden. Override the sampler or "
+                "the collator instead, or call super().get_train_dataloader()"
             )
         return inputs.pop(ROW_ID)
 
@@ -209,8 +210,8 @@ class RowTrainer(Trainer):
         if not self._warned_of_skipped and self.skipped_rows() > 0:
             self._warned_of_skipped = True
             warnings.warn(
-                f"the model gave NaN or infinite logits for {self.skipped_rows()} rows so far: they are left out of the "
-                "margins (this is said once). Lower the learning rate, or train in bf16 or fp32 instead of fp16",
+                f"the model gave NaN or infinite logits for {self.skipped_rows()} rows so far: they are left out of "
+                "the margins (this is said once). Lower the learning rate, or train in bf16 or fp32 instead of fp16",
                 stacklevel=2,
             )
 
@@ -231,7 +232,8 @@ class RowTrainer(Trainer):
         return torch.device("cpu") if self.args.device.type == "mps" else self.args.device
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        # The one place that a first start, a restart after running out of memory, a search trial and a resumed run reach.
+        # The one place that a first start, a restart after running out of memory, a search trial and a resumed run
+        # reach.
         self.reset_rows()
         return super()._prepare_for_training(*args, **kwargs)
 
@@ -259,10 +261,11 @@ class RowTrainer(Trainer):
         """Return what training has shown of each row, most suspicious first.
 
         Returns:
-            One line per training row: `row_id`, `given_label` and `suggested_label` (names where the model's configuration
-            has them), `suggestion_confidence` (average probability of the suggestion), `alm` (average label-aware margin,
-            in logits; for this trainer the plain margin), `aum` (average margin), `weight` (in the cross-entropy, as the
-            averages now stand), `visits`, `is_issue`. Rows never seen stand at the end, without a suggestion.
+            One line per training row: `row_id`, `given_label` and `suggested_label` (names where the model's
+            configuration has them), `suggestion_confidence` (average probability of the suggestion), `alm` (average
+            label-aware margin, in logits; for this trainer the plain margin), `aum` (average margin), `weight` (in
+            the cross-entropy, as the averages now stand), `visits`, `is_issue`. Rows never seen stand at the end,
+            without a suggestion.
 
         Raises:
             InputError: nothing has been trained yet.

@@ -24,10 +24,10 @@ from .weighting import weighted_mean
 class LaneTrainer(RowTrainer):
     """Fine-tune a classifier on noisy labels with LANE, and find the wrong ones.
 
-    Replaces `transformers.Trainer`: existing code works with the class name changed. Two networks are trained together: the
-    classifier, whose cross-entropy is weighted by how well each row's label fits on average over training, and an auxiliary
-    network that says which labels are close to each other. `trainer.model` is the classifier alone, saved as an ordinary
-    checkpoint.
+    Replaces `transformers.Trainer`: existing code works with the class name changed. Two networks are trained
+    together: the classifier, whose cross-entropy is weighted by how well each row's label fits on average over
+    training, and an auxiliary network that says which labels are close to each other. `trainer.model` is the
+    classifier alone, saved as an ordinary checkpoint.
 
     In each step, after one forward of both networks,
 
@@ -35,9 +35,9 @@ class LaneTrainer(RowTrainer):
     2. the averages give the rows' weights (Eq. 4 to 6, or a mixture per label);
     3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9).
 
-    Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and `lane/share_below_half` of
-    the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the rows whose average is negative, mean
-    and standard deviation of those averages (Eq. 5 and 6).
+    Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and
+    `lane/share_below_half` of the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the
+    rows whose average is negative, mean and standard deviation of those averages (Eq. 5 and 6).
 
     Args:
         model: the classifier, as for `Trainer`.
@@ -75,7 +75,8 @@ class LaneTrainer(RowTrainer):
                 raise InputError("an auxiliary_model is given, but auxiliary='none': leave one of them out")
         if not args.is_neutral and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise InputError(
-                "FSDP and DeepSpeed are not supported yet: train in one process or with plain data parallelism (torchrun)"
+                "FSDP and DeepSpeed are not supported yet: train in one process or with plain data parallelism "
+                "(torchrun)"
             )
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
@@ -153,9 +154,7 @@ class LaneTrainer(RowTrainer):
             self.log_term("loss_contrastive", loss_contrastive)
         return (loss, outputs) if return_outputs else loss
 
-    def _auxiliary_terms(
-        self, outputs: dict[str, Tensor], labels: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _auxiliary_terms(self, outputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the smoothed auxiliary probabilities `[B, K]` and the auxiliary network's own cross-entropy."""
         if "auxiliary_logits" not in outputs:
             return None, None
@@ -190,7 +189,7 @@ class LaneTrainer(RowTrainer):
         weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
-        self.log_term("lane/share_below_half", (weights < 0.5).float().mean())
+        self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
         self.log_term("lane/negative_share", stats.count / len(self.alm))
         self.log_term("lane/alm_mean", stats.mean.nan_to_num(0.0))
         self.log_term("lane/alm_std", stats.variance.nan_to_num(0.0).sqrt())

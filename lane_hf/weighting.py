@@ -34,7 +34,7 @@ class NegativeStats(NamedTuple):
 
     mean: Tensor
     variance: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # tuple.count is no loss here
 
 
 @torch.no_grad()

@@ -178,9 +178,7 @@ def test_one_confident_step_outweighs_many_doubtful_ones() -> None:
 def test_a_row_whose_other_labels_have_probability_zero_still_has_a_candidate() -> None:
     statistics = RowStatistics(1, 3)
     for _ in range(2):
-        statistics.record(
-            statistics.observe(torch.tensor([0]), torch.tensor([0]), torch.tensor([[500.0, 1.0, 2.0]]))
-        )
+        statistics.record(statistics.observe(torch.tensor([0]), torch.tensor([0]), torch.tensor([[500.0, 1.0, 2.0]])))
     label, confidence = statistics.candidates()
     assert label.tolist() == [2]
     assert confidence.tolist() == [0.0]

@@ -59,7 +59,9 @@ def test_plain_training_arguments(tmp_path: Path, kind: type) -> None:
 
 def test_training_arguments_keep_their_values(tmp_path: Path) -> None:
     args = arguments(tmp_path, TrainingArguments, learning_rate=3e-4, label_names=["labels"])
-    trainer = LaneTrainer(make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    trainer = LaneTrainer(
+        make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer()
+    )
     assert trainer.args.learning_rate == 3e-4
     assert trainer.args.auxiliary == "full"
     assert trainer.args.per_device_train_batch_size == 8
@@ -90,7 +92,10 @@ def test_with_transform(tmp_path: Path, kind: type) -> None:
 @TRAINERS
 @pytest.mark.parametrize("remove", [True, False])
 def test_torch_dataset(tmp_path: Path, kind: type, remove: bool) -> None:
-    rows = [{"input_ids": r["input_ids"], "attention_mask": r["attention_mask"], "label": r["label"]} for r in dataset_for("bert")]
+    rows = [
+        {"input_ids": r["input_ids"], "attention_mask": r["attention_mask"], "label": r["label"]}
+        for r in dataset_for("bert")
+    ]
     extra = {"comment": "not for the model"} if remove else {}
     dataset = Rows([{**row, **extra} for row in rows])
     assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset, remove_unused_columns=remove))
@@ -116,9 +121,13 @@ def test_sampling_strategies(tmp_path: Path, kind: type, strategy: str) -> None:
 
 
 def test_group_by_length_orders_rows_as_trainer_does(tmp_path: Path) -> None:
-    row = make_trainer(tmp_path, kind=RowTrainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments)
+    row = make_trainer(
+        tmp_path, kind=RowTrainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments
+    )
     row.train()
-    stock = make_trainer(tmp_path, kind=Trainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments)
+    stock = make_trainer(
+        tmp_path, kind=Trainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments
+    )
     stock.train()
     assert_same_weights(row.model, stock.model)
 
@@ -323,5 +332,7 @@ def test_training_without_a_data_set_says_what_trainer_says(tmp_path: Path) -> N
 
 def test_evaluation_only_needs_no_training_set(tmp_path: Path) -> None:
     args = TrainingArguments(output_dir=str(tmp_path), **QUIET)
-    trainer = LaneTrainer(make_model("bert"), args, eval_dataset=dataset_for("bert"), processing_class=make_tokenizer())
+    trainer = LaneTrainer(
+        make_model("bert"), args, eval_dataset=dataset_for("bert"), processing_class=make_tokenizer()
+    )
     assert math.isfinite(trainer.evaluate()["eval_loss"])

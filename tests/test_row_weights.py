@@ -40,7 +40,11 @@ def two_humps(num_rows: int = 60) -> tuple[AlmBuffer, Tensor]:
 
 
 def of_batch(
-    weights: RowWeights, buffer: AlmBuffer, row_ids: list[int], epoch: float = 1.0, all_row_ids: list[int] | None = None
+    weights: RowWeights,
+    buffer: AlmBuffer,
+    row_ids: list[int],
+    epoch: float = 1.0,
+    all_row_ids: list[int] | None = None,
 ) -> list[float]:
     ids = torch.tensor(row_ids)
     everybody = ids if all_row_ids is None else torch.tensor(all_row_ids)
@@ -66,7 +70,9 @@ def test_gaussian_over_the_batch_of_all_processes(tmp_path: Path) -> None:
     expected = [slow_gaussian_weight(AVERAGES[row], mean, variance) for row in (0, 3)]
     assert expected[0] < 0.9
     # Rows that fill up the batch do not count twice, and padding does not count at all.
-    assert of_batch(weights, buffer, [0, 3], all_row_ids=[0, 3, 1, 2, 0, 0, -1, -1]) == pytest.approx(expected, rel=1e-5)
+    assert of_batch(weights, buffer, [0, 3], all_row_ids=[0, 3, 1, 2, 0, 0, -1, -1]) == pytest.approx(
+        expected, rel=1e-5
+    )
     # The weights after training go over the data set.
     by_data_set = make_weights(tmp_path, weighting="gaussian").of_all(buffer, torch.zeros(9).long())
     assert torch.equal(weights.of_all(buffer, torch.zeros(9).long()), by_data_set)

@@ -49,7 +49,9 @@ def assert_same_weights(first: nn.Module, second: nn.Module, **tolerance: float)
     assert ours.keys() == theirs.keys()
     for name in ours:
         if tolerance:
-            torch.testing.assert_close(ours[name], theirs[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+            torch.testing.assert_close(
+                ours[name], theirs[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance
+            )
         else:
             assert torch.equal(ours[name], theirs[name]), name
 
