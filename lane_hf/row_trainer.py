@@ -105,6 +105,11 @@ class RowTrainer(Trainer):
                 is_training=True,
             )
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        # With length grouping Trainer evaluates in a shuffled order, and predictions would not line up with the rows.
+        with _replaced(self.args, "train_sampling_strategy", "random"):
+            return super()._get_eval_sampler(eval_dataset)
+
     def _check_train_dataset(self) -> None:
         dataset = self.train_dataset
         check_map_style(dataset)

@@ -133,6 +133,18 @@ def test_group_by_length_orders_rows_as_trainer_does(tmp_path: Path) -> None:
 
 
 @TRAINERS
+def test_predictions_line_up_with_the_rows_under_length_grouping(tmp_path: Path, kind: type) -> None:
+    dataset = dataset_for("bert")
+    trainer = make_trainer(tmp_path, kind=kind, train_sampling_strategy="group_by_length")
+    prediction = trainer.predict(dataset)
+    np.testing.assert_array_equal(prediction.label_ids, dataset["label"])
+    batch = trainer.data_collator([{"input_ids": dataset[7]["input_ids"]}])
+    with torch.no_grad():
+        logits = trainer.model.eval()(**batch).logits[0].numpy()
+    np.testing.assert_allclose(prediction.predictions[7], logits, atol=1e-5)
+
+
+@TRAINERS
 def test_label_names(tmp_path: Path, kind: type) -> None:
     dataset = dataset_for("bert").rename_column("label", "labels")
     assert_trains(make_trainer(tmp_path, kind=kind, train_dataset=dataset, label_names=["labels"]))

@@ -1,0 +1,232 @@
+"""Accuracy under label noise: a grid of data sets, noises, methods and seeds, one JSON line a run.
+
+    python benchmarks/accuracy.py --data_dir DATA --datasets trec sst5 --noise clean uniform:0.4 --methods plain lane \
+        --seeds 1 2 3 --output results.jsonl
+
+DATA holds a folder for each data set with `train.csv`, `validation.csv` and `test.csv` (columns text, label). Cells that
+already stand in the output are skipped, so a killed grid goes on where it was. A method is `plain`, `paper`, `lane`, or
+`lane` with settings: `lane[weighting=gaussian,contrastive=lscl]`.
+
+Same budget, schedule and batch size for every method. Nothing is chosen on clean labels: training and validation labels are
+spoiled alike, the headline is the last epoch, and the best epoch is the one with the best accuracy on the noisy validation set.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import DatasetDict
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, TrainerCallback
+
+from lane_hf import LaneConfig, LaneTrainer, RowTrainer
+from lane_hf.datasets.columns import to_text_and_label
+from lane_hf.datasets.tables import read_table
+from lane_hf.errors import InputError
+from lane_hf.metrics import compute_metrics
+from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
+from lane_hf.packaged_model import default_model
+from lane_hf.run import detection_metrics, tokenise
+from lane_hf.run_arguments import has_fast_bf16
+
+KEY = ("dataset", "noise", "method", "seed", "settings")
+
+
+class EpochScores(TrainerCallback):
+    """Notes validation and test scores after every epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict | None = None, **kwargs: Any) -> None:
+        """Keep accuracy and F1 of the set that was evaluated."""
+        if len(self.epochs) < round(state.epoch):
+            self.epochs.append({"epoch": round(state.epoch)})
+        kept = {name: value for name, value in metrics.items() if "accuracy" in name or "f1" in name}
+        self.epochs[-1].update({name.removeprefix("eval_"): value for name, value in kept.items()})
+
+
+def load(folder: Path, max_train: int | None, seed: int) -> DatasetDict:
+    tables = {split: read_table(folder / f"{split}.csv") for split in ("train", "validation", "test")}
+    data = to_text_and_label(tables)
+    if max_train is not None and max_train < len(data["train"]):
+        data["train"] = data["train"].shuffle(seed=13).select(range(max_train))
+    return data
+
+
+def spoil(data: DatasetDict, noise: str, seed: int) -> DatasetDict:
+    """Spoil training and validation labels alike; the test labels stay as they are."""
+    if noise == "clean":
+        return data
+    kind, rate = noise.split(":")
+    options: dict[str, Any] = {"kind": kind, "rate": float(rate)}
+    if kind.startswith("semantic-"):
+        from lane_hf.label_space import distances_for
+
+        options["distances"] = distances_for(kind.removeprefix("semantic-"), data["train"].features["label"].names)
+        options["kind"] = "semantic"
+    spoiled = {split: inject_into_dataset(data[split], seed=seed, **options) for split in ("train", "validation")}
+    spoiled["validation"] = spoiled["validation"].remove_columns([FLIPPED_COLUMN, ORIGINAL_COLUMN])
+    return DatasetDict({**data, **spoiled})
+
+
+def make_config(method: str, base: dict[str, Any]) -> LaneConfig:
+    name, _, rest = method.partition("[")
+    given = [f"--{part.strip().replace('=', ' ')}".split() for part in rest.rstrip("]").split(",") if part.strip()]
+    if name == "paper":
+        return LaneConfig.paper(**base)
+    # The command line's own parser turns the settings of a method into values.
+    from transformers import HfArgumentParser
+
+    arguments = list(itertools.chain(*given))
+    parsed = HfArgumentParser(LaneConfig).parse_args_into_dataclasses(["--output_dir", "x", *arguments])[0]
+    changed = {part[0].removeprefix("--"): getattr(parsed, part[0].removeprefix("--")) for part in given}
+    return LaneConfig(**{**base, **changed})
+
+
+def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    started = time.perf_counter()
+    data = spoil(load(args.data_dir / cell["dataset"], args.max_train_samples, cell["seed"]), cell["noise"], cell["seed"])
+    names = data["train"].features["label"].names
+    transformers.set_seed(cell["seed"])
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    depth = {"num_hidden_layers": args.layers} if args.layers else {}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.model, num_labels=len(names), id2label=dict(enumerate(names)), dtype=torch.float32, **depth
+    )
+    tokenised = tokenise(data, tokenizer, args.max_length)
+    scores = EpochScores()
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(cell["method"], base_arguments(folder, cell["seed"], args))
+        kind = RowTrainer if cell["method"] == "plain" else LaneTrainer
+        trainer = kind(
+            model=model,
+            args=config,
+            train_dataset=tokenised["train"],
+            eval_dataset={split: tokenised[split] for split in ("validation", "test")},
+            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            compute_metrics=compute_metrics,
+            callbacks=[scores],
+        )
+        train_seconds = trainer.train().metrics["train_runtime"]
+        result = {"epochs": scores.epochs, "train_seconds": train_seconds}
+        if FLIPPED_COLUMN in data["train"].column_names:
+            result |= noise_scores(trainer, data["train"], tokenised["train"])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**cell, **result, "seconds": time.perf_counter() - started, "peak_memory_mib": memory, **environment(args)}
+
+
+def base_arguments(folder: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    use_cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": folder,
+        "num_train_epochs": args.epochs,
+        "per_device_train_batch_size": args.batch_size,
+        "per_device_eval_batch_size": 128,
+        "learning_rate": args.learning_rate,
+        "weight_decay": 0.01,
+        "warmup_steps": 0.06,
+        "train_sampling_strategy": "group_by_length",
+        "eval_strategy": "epoch",
+        "save_strategy": "no",
+        "logging_strategy": "epoch",
+        "report_to": "none",
+        "seed": seed,
+        "bf16": has_fast_bf16(),
+        "use_cpu": use_cpu,
+        "disable_tqdm": True,
+    }
+
+
+def noise_scores(trainer: RowTrainer, rows: Any, tokenised: Any) -> dict[str, float]:
+    """Score the label table, and how many of the flipped rows the final model gives their wrong label."""
+    flipped = np.asarray(rows[FLIPPED_COLUMN])
+    issues = trainer.label_issues()
+    issues[FLIPPED_COLUMN] = flipped[issues["row_id"].to_numpy()]
+    found = issues["is_issue"].to_numpy()
+    truth = issues[FLIPPED_COLUMN].to_numpy()
+    predicted = trainer.predict(tokenised.select(np.flatnonzero(flipped))).predictions.argmax(axis=1)
+    wrong, right = (np.asarray(rows[name])[flipped] for name in ("label", ORIGINAL_COLUMN))
+    return {
+        **detection_metrics(issues),
+        "issue_precision": float(truth[found].mean()) if found.any() else None,
+        "issue_recall": float(found[truth].mean()),
+        "mean_weight_clean": float(issues["weight"][~truth].mean()),
+        "mean_weight_flipped": float(issues["weight"][truth].mean()),
+        "memorised": float((predicted == wrong).mean()),
+        "recovered": float((predicted == right).mean()),
+    }
+
+
+def environment(args: argparse.Namespace) -> dict[str, Any]:
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    packages = ("torch", "transformers", "accelerate", "datasets")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "revision": git.stdout.strip(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def settings_of(args: argparse.Namespace) -> str:
+    names = ("layers", "epochs", "batch_size", "learning_rate", "max_length", "max_train_samples")
+    return ",".join(f"{name}={getattr(args, name)}" for name in names)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="+", required=True)
+    parser.add_argument("--noise", nargs="+", default=["clean", "uniform:0.2", "uniform:0.4"])
+    parser.add_argument("--methods", nargs="+", default=["plain", "lane"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
+    parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
+    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--max_length", type=int, default=64)
+    parser.add_argument("--max_train_samples", type=int, default=None)
+    args = parser.parse_args()
+    args.model = args.model or default_model()
+    transformers.logging.set_verbosity_error()
+    done = set()
+    if args.output.exists():
+        done = {tuple(json.loads(line)[name] for name in KEY) for line in args.output.read_text().splitlines()}
+    for dataset, noise, seed, method in itertools.product(args.datasets, args.noise, args.seeds, args.methods):
+        cell = {"dataset": dataset, "noise": noise, "method": method, "seed": seed, "settings": settings_of(args)}
+        if tuple(cell[name] for name in KEY) in done:
+            continue
+        try:
+            line = run_cell(cell, args)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        with args.output.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        last = line["epochs"][-1]
+        print(
+            f"{dataset} {noise} seed {seed} {method}: last {last.get('test_accuracy', float('nan')):.3f} "
+            f"/ {last.get('test_f1_macro', float('nan')):.3f}, auroc {line.get('detection_auroc', float('nan')):.3f}, "
+            f"{line['seconds']:.0f} s",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
