@@ -3,12 +3,13 @@
     python benchmarks/accuracy.py --data_dir DATA --datasets trec sst5 --noise clean uniform:0.4 --methods plain lane \
         --seeds 1 2 3 --output results.jsonl
 
-DATA holds a folder for each data set with `train.csv`, `validation.csv` and `test.csv` (columns text, label). Cells that
-already stand in the output are skipped, so a killed grid goes on where it was. A method is `plain`, `paper`, `lane`, or
-`lane` with settings: `lane[weighting=gaussian,contrastive=lscl]`.
+DATA holds a folder for each data set with `train.csv`, `validation.csv` and `test.csv` (columns text, label). Cells
+that already stand in the output are skipped, so a killed grid goes on where it was. A method is `plain`, `paper`,
+`lane`, or `lane` with settings: `lane[weighting=gaussian,contrastive=lscl]`.
 
-Same budget, schedule and batch size for every method. Nothing is chosen on clean labels: training and validation labels are
-spoiled alike, the headline is the last epoch, and the best epoch is the one with the best accuracy on the noisy validation set.
+Same budget, schedule and batch size for every method. Nothing is chosen on clean labels: training and validation
+labels are spoiled alike, the headline is the last epoch, and the best epoch is the one with the best accuracy on the
+noisy validation set.
 """
 
 import argparse
@@ -97,8 +98,8 @@ def make_config(method: str, base: dict[str, Any]) -> LaneConfig:
 
 def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
-    data = spoil(load(args.data_dir / cell["dataset"], args.max_train_samples, cell["seed"]), cell["noise"], cell["seed"])
-    names = data["train"].features["label"].names
+    data = spoil(load(args.data_dir / cell["dataset"], args.max_train_samples, cell["seed"]), cell["noise"],
+    cell["seed"]) names = data["train"].features["label"].names
     transformers.set_seed(cell["seed"])
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     depth = {"num_hidden_layers": args.layers} if args.layers else {}

@@ -64,7 +64,7 @@ class LaneConfig(TrainingArguments):
         },
     )
     weighting_warmup: float = field(
-        default=1.0,
+        default=2.0,
         metadata={
             "help": "Epochs (fractions allowed) in which margins are recorded but every weight is 1. The paper has 0: "
             "there, the classes that are learned late are weighted down before they are learned."
@@ -97,6 +97,10 @@ class LaneConfig(TrainingArguments):
             "help": "Let the contrastive term train the auxiliary network too (the paper). It pulls the auxiliary "
             "towards the given labels with a force that never fades."
         },
+    )
+    auxiliary_on_views: bool = field(
+        default=False,
+        metadata={"help": "Show the auxiliary network the views of a row too, not only the row itself (costs more)."},
     )
 
     def __post_init__(self) -> None:

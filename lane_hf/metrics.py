@@ -75,5 +75,10 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
     Args:
         prediction: an `EvalPrediction` with logits `[N, K]` and label ids `[N]`.
     """
-    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+    logits = first_output(prediction.predictions)
     return ClassificationMetrics().compute(predictions=np.argmax(logits, axis=1), references=prediction.label_ids)
+
+
+def first_output(predictions: Any) -> Any:
+    """Return the logits out of what `Trainer` predicts: some models give more besides, as a tuple."""
+    return predictions[0] if isinstance(predictions, tuple) else predictions

@@ -46,10 +46,14 @@ class JointModel(nn.Module):
         model: the classifier.
         auxiliary: a classifier that takes the same inputs, a [`SharedHead`], or None.
         needs_embeddings: whether the embeddings are wanted (for a contrastive term); a `SharedHead` needs them anyway.
+        auxiliary_stride: the auxiliary network sees every so-manieth entry of the batch: the rows without their views.
     """
 
-    def __init__(self, model: nn.Module, auxiliary: nn.Module | None, needs_embeddings: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, auxiliary: nn.Module | None, needs_embeddings: bool = False, auxiliary_stride: int = 1
+    ) -> None:
         super().__init__()
+        self.auxiliary_stride = auxiliary_stride
         self.model = model
         self.auxiliary = auxiliary
         self.needs_embeddings = needs_embeddings or isinstance(auxiliary, SharedHead)
@@ -68,10 +72,14 @@ class JointModel(nn.Module):
             outputs = _run(self.model, inputs)
             result = {"logits": outputs["logits"]}
         if isinstance(self.auxiliary, SharedHead):
-            result["auxiliary_logits"] = self.auxiliary(result["embeddings"])
+            result["auxiliary_logits"] = self.auxiliary(result["embeddings"][:: self.auxiliary_stride])
         elif self.auxiliary is not None:
             result["auxiliary_logits"] = _run(self.auxiliary, inputs)["logits"]
         return result
+
+
+def _every(value: Any, stride: int) -> Any:
+    return value[::stride] if stride > 1 and isinstance(value, Tensor) and value.dim() else value
 
 
 def base_classifier(model: Any) -> Any:

@@ -13,7 +13,7 @@ ROW_ID = "row_id"
 
 
 class Row(NamedTuple):
-    """An example together with its position in the training set.
+    """An example together with its position in the training set and the epoch.
 
     Not a dictionary with one more key: collators and `RemoveColumnsCollator` of Transformers let it pass untouched,
     and a user's collator never sees a key that it does not know.
@@ -21,6 +21,7 @@ class Row(NamedTuple):
 
     example: Any
     row_id: int
+    epoch: int = 0
 
 
 class RowDataset(Dataset[Row]):
@@ -32,12 +33,18 @@ class RowDataset(Dataset[Row]):
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
+        # Shared, so that workers that outlive an epoch see the next one.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins: augmentations differ from epoch to epoch."""
+        self._epoch[0] = epoch
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Row:
-        return Row(self.dataset[index], int(index))
+        return Row(self.dataset[index], int(index), int(self._epoch))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
         """Fetch a batch in one call: a `datasets.Dataset` reads and decodes it in one go."""
@@ -45,7 +52,8 @@ class RowDataset(Dataset[Row]):
             examples = self.dataset.__getitems__(list(indices))
         else:
             examples = [self.dataset[index] for index in indices]
-        return [Row(example, int(index)) for example, index in zip(examples, indices, strict=True)]
+        epoch = int(self._epoch)
+        return [Row(example, int(index), epoch) for example, index in zip(examples, indices, strict=True)]
 
 
 class RowCollator:
@@ -68,8 +76,12 @@ class RowCollator:
         self.num_labels = num_labels
 
     def __call__(self, rows: list[Row]) -> dict[str, Any]:
-        """Return the user's batch with one more entry, `row_id`: `[B]` int64."""
-        batch = dict(self.collator([row.example for row in rows]))
-        row_ids = torch.tensor([row.row_id for row in rows])
-        check_batch_labels(batch, self.label_names, self.num_labels, row_ids)
-        return {**batch, ROW_ID: row_ids}
+        """Return the user's batch with one more entry, `row_id`: `[B]` int64, the same for all views of a row."""
+        examples, row_ids = [row.example for row in rows], [row.row_id for row in rows]
+        if hasattr(self.collator, "collate_rows"):
+            batch = dict(self.collator.collate_rows(examples, row_ids, rows[0].epoch))
+            ids = torch.tensor(row_ids).repeat_interleave(1 + self.collator.num_views)
+        else:
+            batch, ids = dict(self.collator(examples)), torch.tensor(row_ids)
+        check_batch_labels(batch, self.label_names, self.num_labels, ids)
+        return {**batch, ROW_ID: ids}

@@ -1,6 +1,8 @@
 """RowTrainer: a Trainer that knows which row of the training set each example is."""
 
+import copy
 import inspect
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from .checkpoint import load_state, save_state
 from .checks import check_labels, check_map_style, check_row_id_column, check_task
@@ -81,6 +83,8 @@ class RowTrainer(Trainer):
         self._terms: dict[str, Tensor] = {}
         self._term_steps = 0
         self._warned_of_skipped = False
+        self._rows: RowDataset | None = None
+        self.add_callback(_EpochOfRows(self))
 
     # ---- Rows: the training batches carry the number of each row ----
 
@@ -92,18 +96,37 @@ class RowTrainer(Trainer):
         dataset, collator = self.train_dataset, self.data_collator
         if hasattr(dataset, "column_names") and hasattr(dataset, "remove_columns"):
             dataset = self._remove_unused_columns(dataset, description="training")
+        elif self.views_per_row > 1:
+            collator = copy.copy(collator)
+            collator.collator = self._get_collator_with_removed_columns(collator.collator, description="training")
         else:
             collator = self._get_collator_with_removed_columns(collator, description="training")
+        self._rows = RowDataset(dataset)
         row_collator = RowCollator(collator, self._label_names(), self.num_labels)
         with _replaced(self, "data_collator", row_collator):
             return self._get_dataloader(
-                dataset=RowDataset(dataset),
+                dataset=self._rows,
                 description="Training",
                 batch_size=self._train_batch_size,
                 # Length grouping reads the user's own data set.
                 sampler_fn=lambda _: self._get_train_sampler(self.train_dataset),
                 is_training=True,
             )
+
+    @property
+    def views_per_row(self) -> int:
+        """How many entries of a training batch belong to each row: 1, or more with a `ViewsCollator`."""
+        return 1 + getattr(self.data_collator, "num_views", 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the training rows which epoch begins."""
+        if self._rows is not None:
+            self._rows.set_epoch(epoch)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns += getattr(self.data_collator, "columns", [])
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With length grouping Trainer evaluates in a shuffled order, and predictions would not line up with the rows.
@@ -168,7 +191,8 @@ class RowTrainer(Trainer):
         row_ids, labels = self.pop_row_ids(inputs), self._labels_of(inputs)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
-        observation = self.row_statistics.observe(row_ids, labels, logits.detach())
+        own = slice(None, None, self.views_per_row)  # margins come from the rows themselves, not from their views
+        observation = self.row_statistics.observe(row_ids[own], labels[own], logits.detach()[own])
         self.row_statistics.record(Observation(*self.gather(observation)))
         self.log_term("loss_ce", loss)
         return (loss, outputs) if return_outputs else loss
@@ -293,6 +317,16 @@ class RowTrainer(Trainer):
         if not names or len(names) != self.num_labels:
             return None
         return [str(names[index]) for index in range(self.num_labels)]
+
+
+class _EpochOfRows(TrainerCallback):
+    """Passes the number of each epoch on to the training rows."""
+
+    def __init__(self, trainer: RowTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.set_epoch(math.floor((state.epoch or 0) + 1e-6))
 
 
 @contextmanager

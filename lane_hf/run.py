@@ -32,7 +32,7 @@ from .datasets.columns import to_text_and_label
 from .datasets.registry import load_from_hub
 from .datasets.tables import read_table
 from .errors import InputError
-from .metrics import DetectionMetrics, compute_metrics
+from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from .packaged_model import HUB_ID, default_model
 from .row_trainer import RowTrainer
@@ -322,11 +322,12 @@ def find_checkpoint(config: RunConfig) -> str | None:
 
 
 def _predict(trainer: RowTrainer, test: Dataset, output_dir: Path) -> dict[str, float]:
+    trainer.args.train_sampling_strategy = "sequential"  # grouping by length puts the rows to predict in another order
     output = trainer.predict(test, metric_key_prefix="test")
     if trainer.is_world_process_zero():
         import pandas as pd
 
-        probs = torch.as_tensor(output.predictions).float().softmax(dim=1)
+        probs = torch.as_tensor(first_output(output.predictions)).float().softmax(dim=1)
         confidence, predicted = probs.max(dim=1)
         labels = trainer.model.config.id2label
         table = {"row": range(len(test)), "label": [labels[i] for i in predicted.tolist()], "confidence": confidence}

@@ -1,6 +1,7 @@
 """LaneTrainer: Trainer for labels that cannot be trusted."""
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -93,11 +94,13 @@ class LaneTrainer(RowTrainer):
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.is_neutral:
             return super()._prepare_for_training(*args, **kwargs)
+        self._warn_if_weights_never_apply()
         classifier = self.model
         joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
         if not (isinstance(joint, JointModel) and joint.model is classifier):
             self._make_auxiliary(classifier)
-            joint = JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none")
+            stride = 1 if self.args.auxiliary_on_views else self.views_per_row
+            joint = JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none", stride)
             self.model_wrapped = joint
         # Else train() is called again, and both networks are wrapped already.
         self.model = joint
@@ -105,6 +108,15 @@ class LaneTrainer(RowTrainer):
             return super()._prepare_for_training(*args, **kwargs)
         finally:
             self.model = self.callback_handler.model = classifier
+
+    def _warn_if_weights_never_apply(self) -> None:
+        warmup, epochs = self.args.weighting_warmup, self.args.num_train_epochs
+        if self.args.reweight and self.args.max_steps <= 0 and warmup >= epochs:
+            warnings.warn(
+                f"weighting_warmup={warmup:g} covers all {epochs:g} epochs: wrong labels are found but not weighted down. "
+                "Train longer, or lower weighting_warmup",
+                stacklevel=2,
+            )
 
     def _make_auxiliary(self, classifier: nn.Module) -> None:
         if self._classifier_of_auxiliary is not classifier:  # a first run, or model_init gave a new classifier
@@ -141,8 +153,12 @@ class LaneTrainer(RowTrainer):
         logits, finite = _finite_rows(outputs["logits"])
         aux_probs, loss_aux = self._auxiliary_terms(outputs, labels)
 
-        all_row_ids = self._record(row_ids, labels, outputs["logits"].detach(), aux_probs)
-        weights = self._weights(row_ids, labels, all_row_ids)
+        # Margins and weights belong to rows; a row's weight holds for all its views.
+        views = self.views_per_row
+        own_ids, own_labels, own_logits = row_ids[::views], labels[::views], outputs["logits"].detach()[::views]
+        own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
+        all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs)
+        weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), weights * finite)
         self.log_term("loss_ce", loss)
         if loss_aux is not None:
@@ -155,10 +171,14 @@ class LaneTrainer(RowTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _auxiliary_terms(self, outputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the smoothed auxiliary probabilities `[B, K]` and the auxiliary network's own cross-entropy."""
+        """Return the smoothed auxiliary probabilities `[B, K]` and the auxiliary network's own cross-entropy.
+
+        B is the number of entries that the auxiliary network has seen: the rows, or the rows and their views.
+        """
         if "auxiliary_logits" not in outputs:
             return None, None
         logits, finite = _finite_rows(outputs["auxiliary_logits"])
+        labels = labels[:: len(labels) // len(logits)]
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), finite)
         probs = logits.softmax(dim=1)
         if self.similarity is not None:
@@ -198,10 +218,12 @@ class LaneTrainer(RowTrainer):
     def _contrastive_term(
         self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, row_ids: Tensor
     ) -> Tensor:
-        # A sampler that fills up the last batch may repeat a row, which would be its own perfect positive.
-        options = {"temperature": self.args.temperature, "row_ids": row_ids}
+        # A sampler that fills up the last batch may repeat a row, which would be its own perfect positive. Views of a
+        # row are meant to be.
+        options = {"temperature": self.args.temperature, "row_ids": row_ids if self.views_per_row == 1 else None}
         if self.args.contrastive == "scl":
             return supervised_contrastive_loss(embeddings, labels, **options)
+        aux_probs = aux_probs.repeat_interleave(len(labels) // len(aux_probs), dim=0)
         if not self.args.aux_contrastive_grad:
             aux_probs = aux_probs.detach()
         term = label_aware_contrastive_loss if self.args.contrastive == "lscl" else label_contrastive_loss

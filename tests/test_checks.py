@@ -119,7 +119,7 @@ BAD_LABELS: dict[str, tuple[Any, str]] = {
 def assert_own_words(text: str, phrase: str) -> None:
     assert phrase in text
     assert "'target'" in text
-    heads = {each.split(":")[0] for _, each in BAD_LABELS.values()} - {phrase.split(":")[0]}
+    heads = {each.partition(":")[0] for _, each in BAD_LABELS.values()} - {phrase.partition(":")[0]}
     assert not any(head in text for head in heads)
 
 

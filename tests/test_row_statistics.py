@@ -43,7 +43,7 @@ class SlowStatistics:
             met.add(row_id)
             label = GIVEN[row_id]
             others = [k for k in range(LABELS) if k != label]
-            if any(map(math.isnan, logits)) or math.isinf(logits[label] - max(logits[k] for k in others)):
+            if any(map(math.isnan, logits)) or not math.isfinite(logits[label] - max(logits[k] for k in others)):
                 self.skipped += 1
                 continue
             runner_up = max(others, key=lambda k: (logits[k], -k))

@@ -388,6 +388,13 @@ def test_both_gradients_are_clipped_together(tmp_path: Path) -> None:
     assert norm == pytest.approx(1e-3, rel=0.05)
 
 
+def test_a_warm_up_that_covers_the_training_is_said(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, weighting_warmup=2.0)
+    with pytest.warns(UserWarning, match=r"weighting_warmup=2 covers all 2 epochs"):
+        trainer.train()
+    assert set(logged(trainer, "lane/mean_weight")) == {1.0}
+
+
 # ---- Starting again ----
 
 

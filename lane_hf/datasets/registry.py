@@ -1,25 +1,20 @@
-"""The data sets that have a name: those of the package, and those of the Hub."""
+"""The data sets that have a name: those of the package, those of the paper, and those of the Hub."""
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .emotion_entries import EMOTION_ENTRIES
+from .entry import DatasetEntry, LoadReport
+from .topic_entries import TOPIC_ENTRIES
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
 
-
-def _demo(data_dir: str | None) -> "DatasetDict":
-    from .demo import load_demo
-
-    if data_dir is not None:
-        raise InputError("the data set 'demo' is part of the package: leave data_dir out")
-    return load_demo()
-
-
-_LOADERS: dict[str, Callable[[str | None], "DatasetDict"]] = {"demo": _demo}
+_DEMO = "demo"
+_ENTRIES = {item.name: item for item in (*EMOTION_ENTRIES, *TOPIC_ENTRIES)}
 
 
 def names() -> list[str]:
@@ -29,29 +24,129 @@ def names() -> list[str]:
         >>> "demo" in names()
         True
     """
-    return sorted(_LOADERS)
+    return sorted([*_ENTRIES, _DEMO])
+
+
+def entry(name: str) -> DatasetEntry:
+    """Return what is known about a data set: source, licence, labels, sizes, metric.
+
+    Raises:
+        InputError: the name is unknown.
+
+    Example:
+        >>> entry("ag-news").label_names
+        ('World', 'Sports', 'Business', 'Sci/Tech')
+    """
+    if name == _DEMO:
+        return _demo_entry()
+    if name not in _ENTRIES:
+        raise InputError(f"the data set {name!r} has no entry here: the names are {', '.join(names())}")
+    return _ENTRIES[name]
 
 
 def load(name: str, data_dir: str | None = None) -> "DatasetDict":
-    """Load a data set by its name.
+    """Load a data set by its name; [`load_with_report`] also says what was dropped.
 
     Args:
         name: one of [`names`].
-        data_dir: folder with the files of the original release, for data sets that can be read from them.
+        data_dir: folder with the files of the original release, or with train.csv, validation.csv and test.csv
+            (columns text and label); None loads from the Hub, where the data set is there.
 
     Returns:
-        Splits with the features `text` (string) and `label` (`ClassLabel`).
+        Splits with the features `text` (string) and `label` (`ClassLabel`, names as in [`entry`]). The description in
+        the splits' `info` says what was dropped.
 
     Raises:
-        InputError: the name is unknown, or the data set does not take a folder.
+        InputError: the name is unknown, the data set does not take a folder or needs one, or files are missing.
 
     Example:
         >>> load("demo")["train"].column_names
         ['text', 'label']
     """
-    if name not in _LOADERS:
-        raise InputError(f"the data set {name!r} has no entry here: the names are {', '.join(names())}")
-    return _LOADERS[name](data_dir)
+    return load_with_report(name, data_dir)[0]
+
+
+def load_with_report(name: str, data_dir: str | None = None) -> "tuple[DatasetDict, LoadReport]":
+    """Load a data set by its name, and say what was read, kept and dropped.
+
+    Data sets in which a text can have several labels are reduced to the texts with exactly one. A source without a
+    validation split gives a tenth of its training data, chosen by a hash of the text (`rows.hash_share`).
+
+    Args:
+        name: one of [`names`].
+        data_dir: as for [`load`].
+
+    Returns:
+        The splits as [`load`] returns them, and the report.
+
+    Raises:
+        InputError: as [`load`] does.
+
+    Example:
+        >>> load_with_report("demo")[1].rows_kept["test"]
+        2007
+    """
+    found = entry(name)
+    if name == _DEMO:
+        return _load_demo(data_dir)
+    if data_dir is None:
+        _check_access(found)
+    elif not Path(data_dir).is_dir():
+        raise InputError(f"{data_dir}: no such folder. It should hold the data set {name!r}: {found.files}")
+    from . import hub, plain_csv
+    from .rows import Rows
+
+    rows = Rows(found)
+    if data_dir is None:
+        format_name = hub.read(found, rows)
+        return rows.finish(f"{found.hub_id} at {found.revision or 'its newest version'}", format_name)
+    folder = Path(data_dir)
+    if plain_csv.is_plain(folder):
+        format_name = plain_csv.read(folder, rows)
+    else:
+        format_name = import_module(f".{found.reader}", __package__).read(folder, rows)
+    return rows.finish(str(data_dir), format_name)
+
+
+def _check_access(found: DatasetEntry) -> None:
+    if found.hub_id is not None:
+        return
+    kind, _, whom = found.access.partition(": ")
+    how = f"must be requested from {whom}" if kind == "request" else f"must be downloaded from {found.source_url}"
+    raise InputError(
+        f"the data set {found.name!r} {how}. Then give its folder as data_dir, with {found.files}; or with train.csv, "
+        "validation.csv and test.csv (columns text and label)"
+    )
+
+
+def _load_demo(data_dir: str | None) -> "tuple[DatasetDict, LoadReport]":
+    from .demo import load_demo
+
+    if data_dir is not None:
+        raise InputError("the data set 'demo' is part of the package: leave data_dir out")
+    data = load_demo()
+    sizes = {split: len(rows) for split, rows in data.items()}
+    return data, LoadReport(_DEMO, "the package", "demo", sizes, sizes, {})
+
+
+def _demo_entry() -> DatasetEntry:
+    # Here, because the demo's own file needs `datasets`, which takes a second to import.
+    from . import demo
+
+    return DatasetEntry(
+        name=_DEMO,
+        description=demo.DEMO_DESCRIPTION,
+        label_names=demo.DEMO_LABELS,
+        licence=demo.DEMO_LICENSE,
+        citation=demo.DEMO_CITATION,
+        access="package",
+        geometry="none",
+        metric="f1_macro",
+        split_sizes=demo.DEMO_SIZES,
+        files="nothing: it is part of the package",
+        text_fields=("definition",),
+        reader="demo",
+    )
 
 
 def load_from_hub(name: str, text_column: str | None = None, label_column: str | None = None) -> "DatasetDict":
