@@ -57,8 +57,7 @@ _OFFENSIVE = re.compile(r"\b(offensive|slur|disparag\w*|derogatory|obscene\w*|vu
 _VOWELS: Final = frozenset("aeiou")
 
 # Function words, words that work with a particle ("get up", "look after") or in fixed phrases, and number words.
-STOP_WORDS: Final = frozenset(
-    """
+_STOP_TEXT: Final = """
     a about above across after afterwards again against ago all almost alone along already also although altogether
     always am among an and another any anybody anyhow anyone anything anyway anywhere apart are around as aside ask at
     away back be became because become becomes been before beforehand behind being below beside besides best better
@@ -81,13 +80,14 @@ STOP_WORDS: Final = frozenset(
     very via want wants was way week well went were what whatever when whenever where whereas wherever whether which
     whichever while who whoever whole whom whose why will with within without would year yeah yes yesterday yet you
     your yours yourself yourselves zero
-    """.split()
-)
+"""
+STOP_WORDS: Final = frozenset(_STOP_TEXT.split())
 # Verbs whose past is their base: "cut" may be either, so its other forms alone would be usable. They are left out.
-ZERO_PAST: Final = frozenset(
-    "beat bet bid burst cast cost cut hit hurt knit let put quit read rid set shed shut slit split spread sweat thrust "
-    "upset wed wet broadcast forecast offset".split()
-)
+_ZERO_PAST_TEXT: Final = """
+    beat bet bid broadcast burst cast cost cut forecast hit hurt knit let offset put quit read rid set shed shut slit
+    split spread sweat thrust upset wed wet
+"""
+ZERO_PAST: Final = frozenset(_ZERO_PAST_TEXT.split())
 
 
 class WordNet(NamedTuple):
@@ -184,20 +184,20 @@ def regular_form(word: str, form: str) -> str:
         >>> [regular_form("carry", form) for form in ("base", "s", "ed", "ing")]
         ['carry', 'carries', 'carried', 'carrying']
     """
-    consonant_y = word.endswith("y") and word[-2] not in _VOWELS
-    if form == "s":
-        if consonant_y:
-            return word[:-1] + "ies"
-        return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
-    if form == "ed":
-        if consonant_y:
-            return word[:-1] + "ied"
-        return word + ("d" if word.endswith("e") else "ed")
+    stem = word
     if form == "ing":
         if word.endswith("ie"):
-            return word[:-2] + "ying"
-        return (word[:-1] if word.endswith("e") and not word.endswith(("ee", "oe", "ye")) else word) + "ing"
-    return word
+            stem = word[:-2] + "y"
+        elif word.endswith("e") and not word.endswith(("ee", "oe", "ye")):
+            stem = word[:-1]
+        return stem + "ing"
+    if form == "base":
+        return word
+    if word.endswith("y") and word[-2] not in _VOWELS:
+        stem = word[:-1] + "ie"
+    if form == "s":
+        return stem + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    return stem + ("d" if stem.endswith("e") else "ed")
 
 
 def _irregular_forms(wordnet: WordNet, word: str, part: str, form: str) -> list[str]:
@@ -219,6 +219,8 @@ def _target_form(wordnet: WordNet, word: str, part: str, form: str) -> str | Non
     irregular = _irregular_forms(wordnet, word, part, form)
     if part == "v" and (word in ZERO_PAST or not all(other.endswith(("ed", "ing")) for other in irregular)):
         return None
+    if part == "n" and form == "base" and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return None  # "authorities" has another number than "government"
     if part == "n" and form == "s" and (irregular or word.endswith(("ness", "ics", "s", "o"))):
         return None
     # "stopped" and "travelled" are in the exception list, "stoped" occurs nowhere.
@@ -246,7 +248,8 @@ def build_table(wordnet: WordNet) -> dict[str, list[str]]:
     candidates: defaultdict[str, list[tuple[int, str, str, str]]] = defaultdict(list)
     for word, part in wordnet.senses:
         if _WORD.fullmatch(word):
-            weight = 10 * wordnet.total(word, part) + 1
+            # One use more per sense: counts of a small corpus say little about rare words.
+            weight = wordnet.total(word, part) + len(wordnet.senses[word, part])
             for form in _FORMS[part]:
                 for surface in _source_forms(wordnet, word, part, form):
                     candidates[surface].append((weight, word, part, form))

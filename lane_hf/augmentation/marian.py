@@ -1,6 +1,5 @@
 """Marian translation models: finding one, telling its weights from others', loading it, translating a batch."""
 
-import gc
 import hashlib
 import importlib.util
 import json
@@ -196,9 +195,9 @@ class Translator:
     def __exit__(self, *_: object) -> None:
         import torch
 
-        # The caller's name for this object outlives the block: without its weights, as the next model needs the room.
+        # The next model needs the room now, and not when Python gets round to collecting the modules' circles.
+        self._model.to("meta")
         del self._model, self._tokenizer
-        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -56,7 +56,7 @@ class SwitchOut:
     it multiplies by the temperature, replaces each position with probability `n / L`, so that `n` holds on average
     only, and may insert special tokens.
 
-    Special tokens, padding and reserved entries such as `[unused7]` are neither replaced nor inserted. A view depends
+    Special tokens (the unknown token is one), padding and reserved entries such as `[unused7]` are neither replaced nor inserted. A view depends
     on its seed and tokens alone: not on the rest of the batch, on padding, nor on worker, process or rank.
 
     Args:
@@ -94,7 +94,7 @@ class SwitchOut:
             size = len(vocabulary)
             excluded |= _reserved_ids(vocabulary)
         self._ordinary = np.array([token for token in range(size) if token not in excluded], dtype=np.int64)
-        if len(self._ordinary) < 2:
+        if len(self._ordinary) <= 1:
             raise InputError(f"SwitchOut needs at least two ordinary tokens, the vocabulary has {len(self._ordinary)}")
         # Position of an id among the ordinary ones, -1 for the others.
         self._rank = np.full(size, -1, dtype=np.int64)
@@ -143,9 +143,9 @@ class SwitchOut:
             >>> SwitchOut(1000, special_ids=[0, 1, 2]).batch(ids, row_ids=[10, 11])[:, 0].tolist()
             [1, 1]
         """
-        ids = _to_numpy(input_ids).astype(np.int64, copy=False)
+        ids: NDArray[np.int64] = _to_numpy(input_ids).astype(np.int64, copy=False)
         rows = _to_numpy(row_ids)
-        if ids.ndim != 2 or rows.shape != ids.shape[:1]:
+        if (*rows.shape, *ids.shape[1:2]) != ids.shape:
             raise InputError(f"need input_ids [B, L] and row_ids [B], got {list(ids.shape)} and {list(rows.shape)}")
         mask = None if attention_mask is None else _to_numpy(attention_mask)
         if mask is not None and mask.shape != ids.shape:
@@ -159,7 +159,9 @@ class SwitchOut:
         if ids.size and not 0 <= ids.min() <= ids.max() < len(self._rank):
             raise InputError(f"token ids {ids.min()} to {ids.max()} are not within 0 to {len(self._rank) - 1}")
         ordinary: NDArray[np.bool_] = self._rank[ids] >= 0
-        return ordinary if mask is None else ordinary & (mask != 0)
+        if mask is not None:
+            ordinary &= mask != 0
+        return ordinary
 
     def _draw_numbers(self, lengths: NDArray[np.int64], seeds: _Uint) -> NDArray[np.int64]:
         """Draw `[B]` numbers of replacements, by the inverse of the distribution function."""
@@ -177,8 +179,7 @@ class SwitchOut:
         # Tokens are counted without specials and padding: padding on either side changes nothing.
         count = np.cumsum(ordinary, axis=1).astype(np.uint64)
         keys = _draw(seeds, np.uint64(2) * count)
-        # Others sort last. A key that equals the largest number by chance still comes before them: the sort is stable
-        # only within the row, hence one bit less for the keys.
+        # One bit less for the keys, so that all others sort behind them.
         keys = np.where(ordinary, keys >> np.uint64(1), np.uint64(_MASK))
         order = np.argsort(keys, axis=1, kind="stable")
         row, place = np.nonzero(np.arange(ids.shape[1]) < numbers[changing, None])

@@ -25,8 +25,12 @@ _MASK: Final = (1 << 64) - 1
 _GAP = re.compile(r"(\s+)")
 # Opening and closing punctuation is listed, rather than all that is no letter: @ # $ / _ [ < & and digits mark
 # mentions, tags, paths, placeholders and the like, which stay as they are.
-_CHUNK = re.compile(r"""(["'(*“”‘’«¿¡—]*)([A-Za-z]{2,})([.,;:!?"')*“”‘’»…—]*)""")
-_SENTENCE_END = re.compile(r"""[.!?…]["')*“”‘’»]*\Z""")
+# Escapes: \u2014 is a dash, \u2018 to \u201d are curly quotes, \u2026 is an ellipsis.
+_OPENING: Final = r"""["'(*\u2018\u2019\u201c\u201d\u00ab\u00bf\u00a1\u2014]*"""
+_CLOSING: Final = r"""[.,;:!?"')*\u2018\u2019\u201c\u201d\u00bb\u2026\u2014]*"""
+_CHUNK = re.compile(f"({_OPENING})([A-Za-z]{{2,}})({_CLOSING})")
+_SENTENCE_END = re.compile(r"""[.!?\u2026]["')*\u2018\u2019\u201c\u201d\u00bb]*\Z""")
+_I = re.compile(r"I(?!\w)")
 _CACHED_CHUNKS: Final = 1 << 17
 
 
@@ -84,7 +88,8 @@ def _takes_an(word: str) -> bool:
 
 def _begins_sentence(parts: Sequence[str], index: int) -> bool:
     """Whether the chunk stands where any word is capitalised, and is not the first of several capitalised words."""
-    if index + 2 < len(parts) and parts[index + 2][:1].isupper() and parts[index + 2][:2].strip("'’") != "I":
+    following = parts[index + 2] if index + 2 < len(parts) else ""
+    if following[:1].isupper() and not _I.match(following):
         return False
     if index == 0 or parts[index - 2] == "" or "\n" in parts[index - 1]:
         return True
@@ -148,8 +153,8 @@ class SynonymReplacement:
 
     Example:
         >>> replace = SynonymReplacement(n=1)
-        >>> replace("They purchased it, see @bought #bought.", row_id=0)
-        'They bought it, see @bought #bought.'
+        >>> replace("They (Bill, too) bought it; see #bought.", row_id=0)
+        'They (Bill, too) purchased it; see #bought.'
     """
 
     def __init__(self, rate: float = 0.1, *, n: int | None = None, seed: int = 0) -> None:

@@ -1,6 +1,7 @@
 """Finding and reading the files of an original release."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -63,17 +64,23 @@ def lines(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
 
 
-def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: Path, content: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """The rows of a csv file with their line numbers; empty lines are left out.
+
+    Args:
+        path: the file; UTF-8, unless its content is given.
+        content: what the file holds, if it was read already.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or has wrong quotes.
     """
     csv.field_size_limit(_FIELD_LIMIT)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        # Line by line: the largest of these files have more than a gigabyte.
+        source = path.open(encoding="utf-8-sig", newline="") if content is None else io.StringIO(content, newline="")
+        with source as file:
             # Strict: else a quote that is never closed swallows the rows below it, and nobody notices.
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            reader = csv.reader(file, strict=True)
             try:
                 yield from ((reader.line_num, row) for row in reader if row)
             except csv.Error as error:

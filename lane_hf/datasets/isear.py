@@ -37,7 +37,7 @@ def read(folder: Path, rows: Rows) -> str:
     if not is_utf8:
         rows.notes.append(f"{path.name} is not UTF-8: read as Windows-1252")
     if "|" not in content.split("\n", 1)[0]:
-        for _, fields in csv_rows(path):
+        for _, fields in csv_rows(path, content):
             _add(rows, fields[1] if len(fields) >= _TWO else "", fields[0])
         return FORMAT_TWO_COLUMNS
     for fields, header in _records(content, path):

@@ -29,9 +29,9 @@ def summarise(data: "DatasetDict") -> dict[str, Any]:
 
     Returns:
         `splits`: for each split `rows`, `labels` (rows by label name, in the order of the class ids), `characters`
-        and `words` (each min, median, p95, max; to one decimal), `duplicates` (rows whose text an earlier row of the split has) and
-        `conflicts` (different texts of the split that occur with more than one label); and `across`: for each pair
-        of splits "a/b" the number of rows of b whose text is in a.
+        and `words` (each min, median, p95, max; to one decimal), `duplicates` (rows whose text an earlier row of the
+        split has) and `conflicts` (different texts of the split that occur with more than one label); and `across`:
+        for each pair of splits "a/b" the number of rows of b whose text is in a.
 
     Example:
         >>> from lane_hf.datasets import load

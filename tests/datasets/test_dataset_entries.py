@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,10 @@ def test_names_and_entries_need_no_heavy_import() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_data_set_has_a_reader(name: str) -> None:
+    reader = import_module(f"lane_hf.datasets.{entry(name).reader}")
+    assert callable(reader.read)
+    assert isinstance(reader.FORMAT, str)

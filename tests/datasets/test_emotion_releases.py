@@ -9,7 +9,6 @@ from lane_hf import InputError
 from lane_hf.datasets import entry, load, load_with_report
 from lane_hf.datasets.rows import hash_share
 
-
 # ---- GoEmotions ----
 
 
@@ -185,3 +184,43 @@ def test_canceremo_needs_all_its_files(tmp_path: Path) -> None:
     write(tmp_path, {"Anger.csv": "Sentence,Label,Split\nOh no.,1,0\n"})
     with pytest.raises(InputError, match="no column 'anger'"):
         load("canceremo", folder)
+
+
+# ---- What all of them share ----
+
+
+def test_bytes_that_mean_nothing_in_windows_1252_are_read_as_latin_1(tmp_path: Path) -> None:
+    rows = "".join(f"joy,caf\xe9 \x81 {number}\n" for number in range(30))
+    data, report = load_with_report("isear", write(tmp_path, {"isear.csv": rows}, "latin-1"))
+    assert all(text.startswith("caf\xe9 \x81 ") for text in data["train"]["text"])
+    assert "not UTF-8" in report.notes[0]
+
+
+def test_other_releases_must_be_utf_8(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.tsv: not UTF-8"):
+        load("goemotions", write(tmp_path, {"train.tsv": "caf\xe9\t1\tx\n"}, "latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("empathetic-dialogues", {"train.csv": "".join(f"c{n},1,proud,p,1,text {n},\n" for n in range(40))}),
+        ("goemotions", {"train.tsv": "".join(f"text {n}\t3\tx\n" for n in range(40))}),
+        ("sst5", {"train.txt": "".join(f"(1 (2 text) (2 {n}))\n" for n in range(40))}),
+    ],
+)
+def test_missing_splits_are_made_or_left_out(tmp_path: Path, name: str, files: dict[str, str]) -> None:
+    data, report = load_with_report(name, write(tmp_path, files))
+    assert set(data) == {"train", "validation"}
+    assert sum(report.rows_kept.values()) == 40
+    assert {hash_share(name, text) for text in data["validation"]["text"]} == {0}
+    # Loading again gives the same rows in the same order.
+    assert load(name, str(tmp_path))["validation"]["text"][:] == data["validation"]["text"][:]
+
+
+def test_the_files_of_another_data_set_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"train.csv": '"1","title","body"\n' * 3})
+    with pytest.raises(InputError, match=r"no training rows of the data set 'empathetic-dialogues'.*'damaged row': 3"):
+        load("empathetic-dialogues", folder)
+    with pytest.raises(InputError, match="columns Title, Abstract and Category expected"):
+        load("scihtc", folder)

@@ -12,7 +12,6 @@ from lane_hf.datasets.rcv1 import most_specific
 from lane_hf.datasets.rows import hash_share
 from lane_hf.datasets.scihtc import second_level
 
-
 # ---- SST ----
 
 
