@@ -46,7 +46,7 @@ class JointModel(nn.Module):
         model: the classifier.
         auxiliary: a classifier that takes the same inputs, a [`SharedHead`], or None.
         needs_embeddings: whether the embeddings are wanted (for a contrastive term); a `SharedHead` needs them anyway.
-        auxiliary_stride: the auxiliary network sees every so-manieth entry of the batch: the rows without their views.
+        auxiliary_stride: the auxiliary network sees one of so many entries of the batch: rows without their views.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class JointModel(nn.Module):
         if isinstance(self.auxiliary, SharedHead):
             result["auxiliary_logits"] = self.auxiliary(result["embeddings"][:: self.auxiliary_stride])
         elif self.auxiliary is not None:
-            result["auxiliary_logits"] = _run(self.auxiliary, inputs)["logits"]
+            own = {name: _every(value, self.auxiliary_stride) for name, value in inputs.items()}
+            result["auxiliary_logits"] = _run(self.auxiliary, own)["logits"]
         return result
 
 

@@ -490,7 +490,7 @@ BAD_ARGUMENTS = {
     "noise seed": ({"label_noise": 0.5, "noise_seed": -1}, "seed must be a whole number from 0 on, got -1"),
     "method": ({"method": "lain"}, "invalid choice: 'lain' (choose from 'lane', 'plain')"),
     "flag": ({"lable_noise": 0.1}, "unknown argument --lable_noise=0.1 (did you mean label_noise?)"),
-    "data set": ({"train_file": None, "dataset": "demoo"}, "neither a built-in name (demo"),
+    "data set": ({"train_file": None, "dataset": "demoo"}, "neither a built-in name ("),
     "folder for the demo": ({"train_file": None, "dataset": "demo", "data_dir": "x"}, "leave data_dir out"),
     "two data sets": ({"dataset": "demo"}, "both dataset and train_file are given"),
     "no model": ({"model_name_or_path": "no/model"}, "'no/model' cannot be loaded (there is no folder of this name)"),

@@ -18,7 +18,7 @@ __all__ = ["SwitchOut"]
 _MASK: Final = (1 << 64) - 1
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 # Places that vocabularies keep free: [unused12], <extra_id_3>, madeupword0001, <|reserved_special_token_7|>.
-_PLACEHOLDER = re.compile(r"[\[<|]*(unused|extra_id|madeupword|reserved)[a-z_]*[-_]?\d*[\]>|]*", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"[\[<]\|?(unused|extra_id|reserved)\w*\|?[\]>]|madeupword\d+", re.IGNORECASE)
 
 _Uint = NDArray[np.uint64]
 _TensorOrArray = TypeVar("_TensorOrArray", "Tensor", NDArray[np.int64])
@@ -52,12 +52,12 @@ class SwitchOut:
     to `exp(-n / temperature)`; `n` positions are drawn uniformly without repetition, and each gets a token drawn
     uniformly from the ordinary vocabulary without its own. At temperature 1.0 about 63% of the views change nothing.
 
-    That is the form of the paper's text (its equation 5 and the sampling procedure). The code in its appendix differs:
-    it multiplies by the temperature, replaces each position with probability `n / L`, so that `n` holds on average
-    only, and may insert special tokens.
+    That is the form of the paper's text. The code in its appendix differs: it multiplies by the temperature, replaces
+    each position with probability `n / L`, so that `n` holds on average only, and may insert special tokens.
 
-    Special tokens (the unknown token is one), padding and reserved entries such as `[unused7]` are neither replaced nor inserted. A view depends
-    on its seed and tokens alone: not on the rest of the batch, on padding, nor on worker, process or rank.
+    Special tokens (the unknown token is one), padding and reserved entries such as `[unused7]` are neither replaced
+    nor inserted. A view depends on its seed and tokens alone: not on the rest of the batch, on padding, nor on worker,
+    process or rank.
 
     Args:
         vocabulary: the tokenizer, or the size of the vocabulary.
@@ -144,8 +144,8 @@ class SwitchOut:
             [1, 1]
         """
         ids: NDArray[np.int64] = _to_numpy(input_ids).astype(np.int64, copy=False)
-        rows = _to_numpy(row_ids)
-        if (*rows.shape, *ids.shape[1:2]) != ids.shape:
+        rows: NDArray[Any] = _to_numpy(row_ids)
+        if len(ids.shape[1:]) != 1 or rows.shape != ids.shape[:1]:
             raise InputError(f"need input_ids [B, L] and row_ids [B], got {list(ids.shape)} and {list(rows.shape)}")
         mask = None if attention_mask is None else _to_numpy(attention_mask)
         if mask is not None and mask.shape != ids.shape:
@@ -167,7 +167,9 @@ class SwitchOut:
         """Draw `[B]` numbers of replacements, by the inverse of the distribution function."""
         uniform = (_draw(seeds, np.zeros_like(seeds)) >> np.uint64(11)) * 2.0**-53
         numbers = np.floor(-self.temperature * np.log1p(uniform * np.expm1(-lengths / self.temperature)))
-        return np.clip(numbers.astype(np.int64), 0, np.maximum(lengths - 1, 0))
+        # Rounding must not lift a number to the length, nor a row without ordinary tokens below zero.
+        clipped: NDArray[np.int64] = np.clip(numbers.astype(np.int64), 0, np.maximum(lengths - 1, 0))
+        return clipped
 
     def _switch(self, ids: NDArray[np.int64], ordinary: NDArray[np.bool_], seeds: _Uint) -> NDArray[np.int64]:
         switched = ids.copy()

@@ -1,0 +1,158 @@
+"""The `lane` command: data sets, noise, augmentation; every error one line and exit status 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lane_hf.cli import main
+from lane_hf.datasets import names
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    texts = ["they bought a big house", "the quick answer was wrong", "", "nothing"] * 25
+    frame = pd.DataFrame(
+        {"text": [text or "a small car" for text in texts], "label": ["joy", "fear", "trust", "anger"] * 25}
+    )
+    path = tmp_path / "rows.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    return captured.err
+
+
+def test_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["name", *names()]
+    assert main(["datasets", "--json"]) == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == names()
+
+
+def test_a_data_set_is_described_and_summarised(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["datasets", "goemotions"]) == 0
+    assert "admiration" in capsys.readouterr().out
+    for split, text in (("train", "so happy"), ("validation", "so happy"), ("test", "how sad")):
+        label = "joy" if "happy" in text else "sadness"
+        pd.DataFrame({"text": [text], "label": [label]}).to_csv(tmp_path / f"{split}.csv", index=False)
+    assert main(["datasets", "goemotions", "--data_dir", str(tmp_path)]) == 0
+    assert "Texts in two splits: train/validation: 1" in capsys.readouterr().out
+    assert main(["datasets", "goemotions", "--data_dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["splits"]["test"]["rows"] == 1
+
+
+def test_noise_spoils_exactly_the_share_and_says_which(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "noisy.parquet"
+    arguments = ["noise", str(table), "--output", str(output), "--label_column", "label", "--rate", "0.2"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("20 of 100 labels are now wrong")
+    noisy = pd.read_parquet(output)
+    assert (noisy["label"] != noisy["original_label"]).tolist() == noisy["is_flipped"].tolist()
+    assert noisy["original_label"].tolist() == pd.read_csv(table)["label"].tolist()
+    again = tmp_path / "again.csv"
+    assert main([*arguments[:3], str(again), *arguments[4:]]) == 0
+    assert pd.read_csv(again)["label"].tolist() == noisy["label"].tolist()
+
+
+def test_semantic_noise_takes_a_geometry(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["noise", table, "--output", tmp_path / "out.csv", "--label_column", "label", "--rate", 0.4]
+    assert "geometry" in refused(capsys, *common, "--kind", "semantic")
+    wheel = [str(part) for part in [*common, "--kind", "semantic", "--geometry", "plutchik", "--gamma", 100]]
+    assert main(wheel) == 0
+    noisy = pd.read_csv(tmp_path / "out.csv")
+    flipped = noisy[noisy["is_flipped"]]
+    # On the wheel joy and fear are nearest to trust, and anger is nearest to joy, fear and trust's far side.
+    assert set(flipped[flipped["original_label"] == "joy"]["label"]) == {"trust"}
+    assert set(flipped[flipped["original_label"] == "fear"]["label"]) == {"trust"}
+
+
+def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "more.jsonl"
+    arguments = [
+        "augment",
+        str(table),
+        "--output",
+        str(output),
+        "--text_column",
+        "text",
+        "--num_views",
+        "2",
+        "--rate",
+        "1.0",
+    ]
+    assert main(arguments) == 0
+    assert "text_view_1, text_view_2" in capsys.readouterr().out
+    more = pd.read_json(output, lines=True)
+    assert more["text"].tolist() == pd.read_csv(table)["text"].tolist()
+    assert (more["text_view_1"] != more["text"]).any()
+    assert (more["text_view_1"] != more["text_view_2"]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["nonsense"], "invalid choice"),
+        (["datasets", "nonsense"], "no entry here"),
+        (["datasets", "goemotions", "--data_dir", "nowhere"], "no such folder"),
+        (["noise", "gone.csv", "--output", "o.csv", "--label_column", "label", "--rate", "0.1"], "no such file"),
+        (["noise", "TABLE", "--output", "o.txt", "--label_column", "label", "--rate", "0.1"], "unknown kind of file"),
+        (["noise", "TABLE", "--output", "TABLE", "--label_column", "label", "--rate", "0.1"], "would be overwritten"),
+        (["noise", "TABLE", "--output", "o.csv", "--label_column", "nope", "--rate", "0.1"], "no column 'nope'"),
+        (["noise", "TABLE", "--output", "o.csv", "--label_column", "label", "--rate", "7"], "rate"),
+        (["noise", "TABLE", "--output", "no/o.csv", "--label_column", "label", "--rate", "0.1"], "cannot be written"),
+        (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--num_views", "0"], "num_views"),
+        (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--rate", "0"], "rate"),
+        (
+            ["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--kind", "backtranslation"]
+            + ["--model_template", "nowhere/{source}-{target}"],
+            "nowhere",
+        ),
+        (["train", "--nonsense", "1"], "unknown argument"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+)
+def test_errors_are_one_line(
+    arguments: list[str],
+    message: str,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *(str(table) if part == "TABLE" else part for part in arguments))
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_columns_that_exist_are_not_overwritten(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["augment", table, "--output", tmp_path / "one.csv", "--text_column", "text"]
+    assert main([str(part) for part in arguments]) == 0
+    capsys.readouterr()
+    arguments[1], arguments[3] = tmp_path / "one.csv", tmp_path / "two.csv"
+    assert "there is a column 'text_view_1' already" in refused(capsys, *arguments)
+
+
+def test_the_command_runs_as_a_module_and_stops_quietly_at_a_closed_pipe() -> None:
+    listing = subprocess.run([sys.executable, "-m", "lane_hf", "datasets"], capture_output=True, text=True, check=True)
+    assert "goemotions" in listing.stdout
+    piped = subprocess.run(
+        f"{sys.executable} -m lane_hf datasets | head -n 1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert piped.stdout.startswith("name")
+    assert piped.stderr == ""
