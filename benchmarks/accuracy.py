@@ -38,7 +38,8 @@ from lane_hf.errors import InputError
 from lane_hf.metrics import compute_metrics
 from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from lane_hf.packaged_model import default_model
-from lane_hf.run import detection_metrics, tokenise
+from lane_hf.run import detection_metrics
+from lane_hf.run_data import tokenise
 from lane_hf.run_arguments import has_fast_bf16
 
 KEY = ("dataset", "noise", "method", "seed", "settings")
@@ -58,7 +59,7 @@ class EpochScores(TrainerCallback):
         self.epochs[-1].update({name.removeprefix("eval_"): value for name, value in kept.items()})
 
 
-def load(folder: Path, max_train: int | None, seed: int) -> DatasetDict:
+def load(folder: Path, max_train: int | None) -> DatasetDict:
     tables = {split: read_table(folder / f"{split}.csv") for split in ("train", "validation", "test")}
     data = to_text_and_label(tables)
     if max_train is not None and max_train < len(data["train"]):
@@ -98,8 +99,9 @@ def make_config(method: str, base: dict[str, Any]) -> LaneConfig:
 
 def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
-    data = spoil(load(args.data_dir / cell["dataset"], args.max_train_samples, cell["seed"]), cell["noise"],
-    cell["seed"]) names = data["train"].features["label"].names
+    data = load(args.data_dir / cell["dataset"], args.max_train_samples)
+    data = spoil(data, cell["noise"], cell["seed"])
+    names = data["train"].features["label"].names
     transformers.set_seed(cell["seed"])
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     depth = {"num_hidden_layers": args.layers} if args.layers else {}

@@ -238,7 +238,7 @@ def _print(text: str) -> None:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda other: dict(other))
+    return json.dumps(value, indent=2, ensure_ascii=False, default=dict)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

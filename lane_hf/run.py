@@ -1,4 +1,4 @@
-"""The main job as functions: load, tokenise, train, evaluate, write."""
+"""The main job as functions: train, evaluate, write."""
 
 import dataclasses
 import json
@@ -18,8 +18,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    DataCollatorWithPadding,
-    IntervalStrategy,
     PreTrainedTokenizerBase,
     set_seed,
 )
@@ -27,16 +25,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from .checkpoint import STATE_FILE
-from .datasets import load, names
-from .datasets.columns import to_text_and_label
-from .datasets.registry import load_from_hub
-from .datasets.tables import read_table
 from .errors import InputError
 from .metrics import DetectionMetrics, compute_metrics, first_output
-from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
+from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
 from .row_trainer import RowTrainer
-from .run_arguments import DEMO, DataArguments, ModelArguments, RunConfig, parse
+from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
+from .run_data import make_collator, noise_rate, prepare_data, tokenise
 from .summary import printable, summarise
 from .trainer import LaneTrainer
 
@@ -44,8 +39,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHODS: dict[str, type[RowTrainer]] = {"lane": LaneTrainer, "plain": RowTrainer}
-_DEMO_NOISE = 0.2
-_DEMO_ROWS = 4000  # as many as two networks learn from in five minutes on two processor cores
 
 
 class Result(NamedTuple):
@@ -64,17 +57,18 @@ class Result(NamedTuple):
     output_dir: Path
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int:
     """Run the main job from a command line.
 
     Args:
         argv: arguments; None takes those of the process.
+        program: what the help calls the program.
 
     Returns:
         The exit status: 0, or 2 if what the user gave is wrong (the message goes to standard error, in one line).
     """
     try:
-        model_args, data_args, config = parse(argv)
+        model_args, data_args, config = parse(argv, program)
         result = run(model_args, data_args, config)
     except InputError as error:
         _say(f"error: {printable(str(error))}", sys.stderr)
@@ -107,7 +101,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(data, tokenizer, model_args.max_length)
-    trainer = _make_trainer(model, tokenizer, tokenised, config)
+    collator = make_collator(data_args, tokenizer, model_args.max_length, config.seed)
+    trainer = _make_trainer(model, tokenizer, tokenised, collator, config)
     _write_run_config(output_dir, model_args, data_args, config)
     metrics, issues = _train(trainer, data["train"], config, checkpoint)
     if config.do_eval:
@@ -119,71 +114,6 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     if config.push_to_hub:
         trainer.push_to_hub()
     return Result(metrics, issues, data["train"]["text"], output_dir)
-
-
-# ---- Data ----
-
-
-def prepare_data(args: DataArguments, config: RunConfig) -> DatasetDict:
-    """Load the splits, take a subset of the training rows if asked, and spoil labels if asked.
-
-    Returns:
-        Splits with `text` and `label`; after label noise the training split has `is_flipped` and `original_label` too.
-
-    Raises:
-        InputError: a file, column, name or rate is wrong, or a split that is asked for is missing.
-    """
-    data = _load_splits(args)
-    _check_splits(data, config)
-    is_demo = _is_demo(args)
-    limit = args.max_train_samples or (_DEMO_ROWS if is_demo else None)
-    if limit is not None and limit < len(data["train"]):
-        data["train"] = data["train"].shuffle(seed=config.seed).select(range(limit))
-    rate = args.label_noise if args.label_noise is not None else (_DEMO_NOISE if is_demo else 0.0)
-    if rate > 0:
-        seed = config.seed if args.noise_seed is None else args.noise_seed
-        data["train"] = inject_into_dataset(data["train"], kind=args.noise_kind, rate=rate, seed=seed)
-    return data
-
-
-def _is_demo(args: DataArguments) -> bool:
-    return args.train_file is None and args.dataset in (None, DEMO)
-
-
-def _load_splits(args: DataArguments) -> DatasetDict:
-    if args.train_file is not None:
-        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        tables = {split: read_table(path) for split, path in files.items() if path is not None}
-        return to_text_and_label(tables, args.text_column, args.label_column)
-    name = args.dataset or DEMO
-    if name in names():
-        return load(name, args.data_dir)
-    return load_from_hub(name, args.text_column, args.label_column)
-
-
-def _check_splits(data: DatasetDict, config: RunConfig) -> None:
-    for flag, split in (("do_eval", "validation"), ("do_predict", "test")):
-        if split in data:
-            continue
-        if flag in config.steps_chosen:
-            raise InputError(f"--{flag} needs {split} data: give --{split}_file, or a data set that has it")
-        setattr(config, flag, False)
-        if split == "validation":  # evaluation during training needs it as well
-            config.eval_strategy = IntervalStrategy.NO
-
-
-def tokenise(data: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> DatasetDict:
-    """Replace the texts by token ids, cut to `max_length` or to the model's limit; padding is left to the collator."""
-    limit = min(max_length, tokenizer.model_max_length)
-
-    def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        return dict(tokenizer(batch["text"], truncation=True, max_length=limit))
-
-    def tokenise_split(split: str, rows: Dataset) -> Dataset:
-        drop = [name for name in ("text", FLIPPED_COLUMN, ORIGINAL_COLUMN) if name in rows.column_names]
-        return rows.map(encode, batched=True, remove_columns=drop, desc=f"Tokenising {split}")
-
-    return DatasetDict({split: tokenise_split(split, rows) for split, rows in data.items()})
 
 
 # ---- Model and settings ----
@@ -235,7 +165,7 @@ def _check_encoder(name: str, model: Any, report: dict[str, Any]) -> None:
 def _settle_defaults(model: ModelArguments, data: DataArguments, config: RunConfig) -> None:
     if config.learning_rate is None:
         config.learning_rate = 1e-4 if model.model_name_or_path in (None, HUB_ID) else 3e-5
-    data.label_noise = data.label_noise if data.label_noise is not None else (_DEMO_NOISE if _is_demo(data) else 0.0)
+    data.label_noise = noise_rate(data)
     data.noise_seed = config.seed if data.noise_seed is None else data.noise_seed
 
 
@@ -247,8 +177,9 @@ def _announce(config: RunConfig) -> None:
         _say(f"Training with {config.method} on {processes} ({config.device.type}{precision})", sys.stdout)
 
 
-def _make_trainer(model: Any, tokenizer: PreTrainedTokenizerBase, data: DatasetDict, config: RunConfig) -> RowTrainer:
-    multiple = 8 if torch.cuda.is_available() else None
+def _make_trainer(
+    model: Any, tokenizer: PreTrainedTokenizerBase, data: DatasetDict, collator: Any, config: RunConfig
+) -> RowTrainer:
     try:
         return METHODS[config.method](
             model=model,
@@ -256,7 +187,7 @@ def _make_trainer(model: Any, tokenizer: PreTrainedTokenizerBase, data: DatasetD
             train_dataset=data["train"],
             eval_dataset=data.get("validation"),
             processing_class=tokenizer,
-            data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
+            data_collator=collator,
             compute_metrics=compute_metrics,
         )
     except InputError:
@@ -322,7 +253,6 @@ def find_checkpoint(config: RunConfig) -> str | None:
 
 
 def _predict(trainer: RowTrainer, test: Dataset, output_dir: Path) -> dict[str, float]:
-    trainer.args.train_sampling_strategy = "sequential"  # grouping by length puts the rows to predict in another order
     output = trainer.predict(test, metric_key_prefix="test")
     if trainer.is_world_process_zero():
         import pandas as pd

@@ -57,10 +57,24 @@ class DataArguments:
         default=None,
         metadata={"help": "Share of the training labels to spoil, in [0, 1]. Default: 0.2 for 'demo', else 0."},
     )
-    noise_kind: Literal["shuffle", "uniform", "pair"] = field(
+    noise_kind: Literal["shuffle", "uniform", "pair", "semantic"] = field(
         default="uniform", metadata={"help": "How labels are spoiled; validation and test stay as they are."}
     )
+    noise_gamma: float = field(default=1.0, metadata={"help": "How strongly semantic noise prefers near labels."})
+    label_geometry: Literal["ordinal", "plutchik"] | None = field(
+        default=None, metadata={"help": "Distances of the labels, for semantic noise. Default: those of the data set."}
+    )
     noise_seed: int | None = field(default=None, metadata={"help": "Seed of the noise. Default: the training's seed."})
+    augmentation: Literal["none", "synonym", "switchout", "columns"] = field(
+        default="none",
+        metadata={"help": "Views of each training row: synonyms, SwitchOut, or texts in view_columns of train_file."},
+    )
+    num_views: int = field(default=7, metadata={"help": "Views per row, besides the row (each costs as much)."})
+    augmentation_rate: float = field(default=0.1, metadata={"help": "Share of the words that synonyms replace."})
+    augmentation_temperature: float = field(default=1.0, metadata={"help": "Temperature of SwitchOut."})
+    view_columns: list[str] | None = field(
+        default=None, metadata={"help": "Columns of texts that are views of the row, for augmentation='columns'."}
+    )
 
 
 @dataclass
@@ -134,8 +148,8 @@ _GROUPS = (ModelArguments, DataArguments, RunConfig)
 class _Parser(HfArgumentParser):
     """A parser whose errors are one line, without the usage of two hundred arguments."""
 
-    def __init__(self, groups: Sequence[type]) -> None:
-        super().__init__(groups, prog="run_lane.py", allow_abbrev=False)
+    def __init__(self, groups: Sequence[type], program: str) -> None:
+        super().__init__(groups, prog=program, allow_abbrev=False)
         for action in self._actions:
             if action.type is string_to_bool and action.nargs is None:
                 action.nargs, action.const = "?", True  # `--bf16` alone, as in the scripts of Transformers
@@ -144,12 +158,15 @@ class _Parser(HfArgumentParser):
         raise InputError(f"{message}. See --help")
 
 
-def parse(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArguments, RunConfig]:
+def parse(
+    argv: Sequence[str] | None = None, program: str = "run_lane.py"
+) -> tuple[ModelArguments, DataArguments, RunConfig]:
     """Parse the arguments of the main job.
 
     Args:
         argv: arguments; the first may be a yaml or json file, whose values later arguments override. None takes
             those of the process.
+        program: what the help calls the program.
 
     Returns:
         The three groups of arguments.
@@ -163,7 +180,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArgume
         7
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(_GROUPS)
+    parser = _Parser(_GROUPS, program)
     if argv and argv[0].lower().endswith(_CONFIG_SUFFIXES):
         _apply_file(parser, Path(argv.pop(0)))
     try:

@@ -113,8 +113,8 @@ class LaneTrainer(RowTrainer):
         warmup, epochs = self.args.weighting_warmup, self.args.num_train_epochs
         if self.args.reweight and self.args.max_steps <= 0 and warmup >= epochs:
             warnings.warn(
-                f"weighting_warmup={warmup:g} covers all {epochs:g} epochs: wrong labels are found but not weighted down. "
-                "Train longer, or lower weighting_warmup",
+                f"weighting_warmup={warmup:g} covers all {epochs:g} epochs: wrong labels are found but not weighted "
+                "down. Train longer, or lower weighting_warmup",
                 stacklevel=2,
             )
 

@@ -56,6 +56,7 @@ class Job:
             "model_name_or_path": self.model,
             "output_dir": self.output_dir,
             "num_train_epochs": 1,
+            "weighting_warmup": 0,
             "learning_rate": 1e-3,
             "bf16": False,
             "disable_tqdm": True,
@@ -650,7 +651,6 @@ def test_training_that_diverges_still_ends_with_files_that_can_be_read(job: Job)
 def test_predictions_are_the_first_of_several_outputs(tmp_path: Path) -> None:
     logits = np.asarray([[0.0, 9.0], [9.0, 0.0]])
     trainer = SimpleNamespace(
-        args=SimpleNamespace(),
         predict=lambda test, metric_key_prefix: SimpleNamespace(
             predictions=(logits, np.zeros((2, 5))), metrics={"test_loss": 0.5, "test_note": "text"}
         ),

@@ -115,7 +115,7 @@ def test_a_token_serves_the_hub_but_is_never_pickled() -> None:
         (["stray"], "unknown argument stray. See --help"),
         (["--num_train", "1"], "unknown argument --num_train (did you mean "),  # an abbreviation
         (["--method", "foo"], "argument --method: invalid choice: 'foo' (choose from 'lane', 'plain'). See --help"),
-        (["--noise_kind", "foo"], "(choose from 'shuffle', 'uniform', 'pair')"),
+        (["--noise_kind", "foo"], "(choose from 'shuffle', 'uniform', 'pair', 'semantic')"),
         (["--train_sampling_strategy", "foo"], "(choose from 'random', 'sequential', 'group_by_length')"),
         (["--seed"], "argument --seed: expected one argument. See --help"),
         (["--seed", "x"], "argument --seed: invalid int value: 'x'. See --help"),

@@ -1,5 +1,6 @@
 """SwitchOut: views of token ids in which a few tokens give way to random ones."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
+from .synonym import draw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +43,7 @@ def _row_seeds(seed: int, row_ids: Iterable[int], epoch: int, view: int) -> _Uin
 
 
 def _draw(seeds: _Uint, counters: _Uint) -> _Uint:
-    """Draw number `counters` of the stream of every seed: no state, so that no order matters."""
+    """`draw` of many seeds and counters at once."""
     return _mix(seeds + (counters + np.uint64(1)) * _GAMMA)
 
 
@@ -99,6 +101,7 @@ class SwitchOut:
         # Position of an id among the ordinary ones, -1 for the others.
         self._rank = np.full(size, -1, dtype=np.int64)
         self._rank[self._ordinary] = np.arange(len(self._ordinary))
+        self._rank_list: list[int] = self._rank.tolist()
 
     def augment(self, ids: Sequence[int], seed: int) -> list[int]:
         """Return a view of one row of token ids that depends on the ids and this seed only.
@@ -110,9 +113,18 @@ class SwitchOut:
         Raises:
             InputError: an id is outside the vocabulary.
         """
-        row = np.asarray(ids, dtype=np.int64).reshape(1, -1)
-        seeds = np.array([seed & _MASK], dtype=np.uint64)
-        return [int(token) for token in self._switch(row, self._find_ordinary(row, None), seeds)[0]]
+        # In Python's own numbers, ten times as fast for one row as arrays are.
+        out = list(ids)
+        if out:
+            self._check_range(min(out), max(out))
+        places = [place for place, token in enumerate(out) if self._rank_list[token] >= 0]
+        if number := self._draw_number(len(places), seed):
+            keys = sorted((draw(seed, 2 * count) >> 1, count) for count in range(1, len(places) + 1))
+            for _, count in keys[:number]:
+                place = places[count - 1]
+                drawn = (draw(seed, 2 * count + 1) >> 32) * (len(self._ordinary) - 1) >> 32
+                out[place] = int(self._ordinary[drawn + (drawn >= self._rank_list[out[place]])])
+        return out
 
     def batch(
         self,
@@ -155,13 +167,23 @@ class SwitchOut:
             return switched
         return input_ids.new_tensor(switched)
 
+    def _check_range(self, lowest: int, highest: int) -> None:
+        if lowest < 0 or highest >= len(self._rank):
+            raise InputError(f"token ids {lowest} to {highest} are not within 0 to {len(self._rank) - 1}")
+
     def _find_ordinary(self, ids: NDArray[np.int64], mask: NDArray[Any] | None) -> NDArray[np.bool_]:
-        if ids.size and not 0 <= ids.min() <= ids.max() < len(self._rank):
-            raise InputError(f"token ids {ids.min()} to {ids.max()} are not within 0 to {len(self._rank) - 1}")
+        if ids.size:
+            self._check_range(int(ids.min()), int(ids.max()))
         ordinary: NDArray[np.bool_] = self._rank[ids] >= 0
         if mask is not None:
             ordinary &= mask != 0
         return ordinary
+
+    def _draw_number(self, length: int, seed: int) -> int:
+        """Draw the number of replacements in one row, as `_draw_numbers` does."""
+        uniform = (draw(seed, 0) >> 11) * 2.0**-53
+        number = math.floor(-self.temperature * math.log1p(uniform * math.expm1(-length / self.temperature)))
+        return min(max(number, 0), max(length - 1, 0))
 
     def _draw_numbers(self, lengths: NDArray[np.int64], seeds: _Uint) -> NDArray[np.int64]:
         """Draw `[B]` numbers of replacements, by the inverse of the distribution function."""

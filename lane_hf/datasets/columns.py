@@ -19,7 +19,10 @@ _MANY_LABELS = 50  # above this, a column in which every other value is new hold
 
 
 def to_text_and_label(
-    tables: Mapping[str, pd.DataFrame], text_column: str | None = None, label_column: str | None = None
+    tables: Mapping[str, pd.DataFrame],
+    text_column: str | None = None,
+    label_column: str | None = None,
+    keep: Sequence[str] = (),
 ) -> DatasetDict:
     """Build splits with the features `text` and `label` from tables.
 
@@ -29,6 +32,7 @@ def to_text_and_label(
         tables: `train` and, where they exist, `validation` and `test`. The test table may lack labels.
         text_column: the column of texts; None guesses, if only one column can be meant.
         label_column: the column of labels; None guesses likewise.
+        keep: further columns of texts that the training split shall have, such as augmented texts.
 
     Returns:
         Splits with `text` (string) and `label` (`ClassLabel`); an unlabelled test split has `text` only.
@@ -42,7 +46,7 @@ def to_text_and_label(
         >>> to_text_and_label({"train": table})["train"].features["label"].names
         ['no', 'yes']
     """
-    train = tables["train"]
+    train = tables["train"].drop(columns=list(keep), errors="ignore")  # what is kept is not the text itself
     label_column = _choose(train, label_column, "label", _FOR_LABEL, exclude=text_column)
     text_column = _choose(train, text_column, "text", _FOR_TEXT, exclude=label_column)
     if text_column == label_column:
@@ -57,6 +61,9 @@ def to_text_and_label(
         labels = _labels(_column(table, label_column, split), names, label_column, split)
         features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
         splits[split] = Dataset.from_dict({"text": texts, "label": labels}, features=features)
+    for column in keep:
+        texts = _texts(_column(tables["train"], column, "train"), column, "train")
+        splits["train"] = splits["train"].add_column(column, texts)
     return DatasetDict(splits)
 
 

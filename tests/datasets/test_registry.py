@@ -58,6 +58,13 @@ def test_hidden_training_labels_are_missing(tmp_path: Path, hidden: int | None) 
         load_from_hub(str(tmp_path / "data"))
 
 
+def test_hidden_validation_labels_are_missing(tmp_path: Path) -> None:
+    write_split(tmp_path / "data", "train", [1, 0])
+    write_split(tmp_path / "data", "validation", [-1, -1])
+    with pytest.raises(InputError, match=r"validation data: 2 rows \(row 0, 1\) have no label"):
+        load_from_hub(str(tmp_path / "data"))
+
+
 def test_columns_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,phrase,mood\n1,one,glad\n2,two,sad\n")
     rows = load_from_hub(str(tmp_path), "phrase", "mood")["train"]
