@@ -39,8 +39,8 @@ from lane_hf.metrics import compute_metrics
 from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from lane_hf.packaged_model import default_model
 from lane_hf.run import detection_metrics
-from lane_hf.run_data import tokenise
 from lane_hf.run_arguments import has_fast_bf16
+from lane_hf.run_data import tokenise
 
 KEY = ("dataset", "noise", "method", "seed", "settings")
 

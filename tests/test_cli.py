@@ -119,7 +119,7 @@ def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.C
         (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--num_views", "0"], "num_views"),
         (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--rate", "0"], "rate"),
         (
-            [*"augment TABLE --output o.csv --text_column text --kind backtranslation".split(), *NO_MODEL],
+            ["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--kind", "backtranslation", *NO_MODEL],
             "nowhere",
         ),
         (["train", "--nonsense", "1"], "unknown argument"),
