@@ -2,21 +2,23 @@
 
     python benchmarks/augmentation.py --rows 100000 --output augmentation.json
 
-Rows are the texts of the demo data (about 12 words, as in GoEmotions), repeated as often as needed. Every figure is
-the best of `--repeats` passes over the rows; a row of its own tells what the first pass takes. nlpaug is slow and gets the first
-`--peer_rows` rows only. It is compared where it is installed (`pip install nlpaug nltk`) and finds WordNet, in NLTK's
-data or in `--wordnet`. Its part-of-speech tagger is part of its work; where the tagger's model is missing, a tagger
-that costs nothing stands in for it, which favours nlpaug, and the row says so.
+Rows are the texts of the demo data (about 12 words, as in GoEmotions), repeated as often as needed. Times are those of
+the processor, the best of `--repeats` passes over the rows; a line of its own tells what the first pass takes. nlpaug
+is slow and gets the first `--peer_rows` rows only. It is compared where it is installed (`pip install nlpaug nltk`)
+and finds WordNet, in NLTK's data or in `--wordnet`. Its part-of-speech tagger is part of its work; where the tagger's
+model is missing, a tagger that costs nothing stands in for it, which favours nlpaug, and the line says so.
 """
 
 import argparse
 import gc
+import importlib
 import json
 import platform
 import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -119,7 +121,6 @@ def own_results(texts: list[str], repeats: int) -> list[dict[str, Any]]:
 
 def use_wordnet(folder: Path, work: Path) -> None:
     """Let nlpaug read a WordNet folder when NLTK's data has none: the database, and a list of lexicographer files."""
-    import nlpaug.model.word_dict.wordnet as module
     import nltk
     from nltk.corpus import wordnet
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -133,7 +134,12 @@ def use_wordnet(folder: Path, work: Path) -> None:
             shutil.copy(path, work)
         # Only names that NLTK attaches to synsets; the comparison does not look at them.
         (work / "lexnames").write_text("".join(f"{number:02}\tname{number}\t1\n" for number in range(45)))
-        module.wordnet = WordNetCorpusReader(str(work), None)
+        # Not `import ... as`: the package has another thing of the module's name.
+        module = importlib.import_module("nlpaug.model.word_dict.wordnet")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # other languages are not needed
+            # The map to other versions, for other languages, needs a file that Debian does not ship.
+            module.wordnet = type("Reader", (WordNetCorpusReader,), {"map_wn": lambda self: None})(str(work), None)
 
 
 def make_nlpaug(folder: Path, work: Path) -> tuple[Callable[[str], object], str]:

@@ -61,7 +61,7 @@ def fit_mixture(values: Tensor, groups: Tensor | None = None, num_groups: int = 
     """
     values = values.double()
     everything = _fit(values, torch.zeros_like(values, dtype=torch.int64), 1)
-    if groups is None or num_groups == 0:
+    if groups is None:
         return everything
     each = _fit(values, groups, num_groups)
     size = torch.bincount(groups, minlength=num_groups)

@@ -51,7 +51,7 @@ class DataArguments:
     label_column: str | None = field(default=None, metadata={"help": "Column of labels. Default: guessed."})
     max_train_samples: int | None = field(
         default=None,
-        metadata={"help": "Train on so many rows only, drawn by the seed. Default: 4000 for 'demo', else all."},
+        metadata={"help": "Train on so many rows only, drawn by the seed. Default: 2500 for 'demo', else all."},
     )
     label_noise: float | None = field(
         default=None,

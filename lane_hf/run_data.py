@@ -18,7 +18,7 @@ from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from .run_arguments import DEMO, DataArguments, RunConfig
 
 _DEMO_NOISE = 0.2
-_DEMO_ROWS = 4000  # as many as two networks learn from in five minutes on two processor cores
+_DEMO_ROWS = 2500  # as many as two networks learn from in five minutes on two processor cores
 
 
 def prepare_data(args: DataArguments, config: RunConfig) -> DatasetDict:

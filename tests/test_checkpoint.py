@@ -29,6 +29,7 @@ def some_parts() -> dict[str, dict[str, torch.Tensor]]:
         "auxiliary": {
             "head/weight": shared,  # names of tensors may hold a slash
             "head.transposed": shared.T,  # not contiguous, and in the same memory
+            "head.alias": shared,
             "half": torch.tensor([1.5, -0.25], dtype=torch.bfloat16),
             "mask": torch.tensor([True, False]),
         },

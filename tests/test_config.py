@@ -65,6 +65,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "contrastive_weight": ("2", 2.0),
         "temperature": ("0.7", 0.7),
         "aux_contrastive_grad": ("True", True),
+        "auxiliary_on_views": ("True", True),
     }
     assert words.keys() == {each.name for each in OURS}
     parsed = parse(tmp_path, *(text for name, (word, _) in words.items() for text in (f"--{name}={word}",)))

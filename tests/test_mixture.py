@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from lane_hf.mixture import MIN_GROUP_SIZE, Mixture, clean_probability, fit_mixture
+from lane_hf.mixture import Mixture, clean_probability, fit_mixture
 
 # Sizes, means and standard deviations of the lower and the higher hump.
 HUMPS = {
@@ -108,13 +108,13 @@ def test_each_group_gets_what_it_would_get_alone() -> None:
         assert mine == pytest.approx(others, abs=1e-6)
 
 
-@pytest.mark.parametrize("rare", [0, MIN_GROUP_SIZE - 1, MIN_GROUP_SIZE])
+@pytest.mark.parametrize("rare", [0, 9, 10])
 def test_groups_that_are_too_small_get_the_mixture_over_all(rare: int) -> None:
     values = torch.cat([draw("separated"), draw("overlapping") + 5, torch.linspace(-9.0, -5.0, rare)])
     groups = torch.cat([torch.zeros(1000), torch.full((1000,), 3), torch.full((rare,), 2)]).long()
     mixture = fit_mixture(values, groups, 4)
     borrowed = [one(mixture, group) == one(mixture) for group in range(4)]
-    assert borrowed == [False, True, rare < MIN_GROUP_SIZE, False]
+    assert borrowed == [False, True, rare < 10, False]
 
 
 @pytest.mark.parametrize("value", [-5.0, 0.1, 0.0])
@@ -137,6 +137,7 @@ def test_equal_values_are_all_clean(value: float, number: int, dtype: torch.dtyp
     for groups in (None, torch.tensor([0, 0, 1, 1])):
         assert clean_probability(probe, mixture, groups).tolist() == [1.0] * 4
     assert mixture.shares.sum(dim=1).tolist() == [1.0] * 3
+    assert mixture.means.flatten().tolist() == pytest.approx([float(values[0])] * 6)
 
 
 def test_rounding_is_no_evidence() -> None:

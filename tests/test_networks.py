@@ -188,6 +188,21 @@ def test_one_forward_runs_both_networks(kind: str, needs_embeddings: bool) -> No
         torch.testing.assert_close(outputs["auxiliary_logits"], auxiliary.linear(outputs["embeddings"]))
 
 
+@pytest.mark.parametrize("kind", ["full", "shared"])
+@torch.no_grad()
+def test_the_auxiliary_network_sees_one_of_so_many_entries(kind: str) -> None:
+    model, inputs = make_model("bert").eval(), make_inputs("bert")
+    auxiliary = make_auxiliary(model, kind, LABELS, seed=1)
+    twice = {name: tensor.repeat_interleave(2, dim=0) for name, tensor in inputs.items()}
+    twice["input_ids"][1::2, 1] = 9  # the views differ from their rows
+    plain, strided = JointModel(model, auxiliary).eval(), JointModel(model, auxiliary, auxiliary_stride=2).eval()
+    outputs = strided(**twice, return_dict=True, output_attentions=None)  # what is no tensor passes
+    assert outputs["logits"].shape == (6, LABELS)
+    torch.testing.assert_close(outputs["logits"][::2], plain(**inputs)["logits"])
+    assert not torch.allclose(outputs["logits"][1::2], plain(**inputs)["logits"])
+    torch.testing.assert_close(outputs["auxiliary_logits"], plain(**inputs)["auxiliary_logits"])
+
+
 # The others cannot run alone with this setting either.
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"llama", "vit"}))
 @torch.no_grad()

@@ -142,6 +142,43 @@ def test_padding_and_tensors_are_the_collators_business(tokenizer: PreTrainedTok
         assert torch.equal(batch[name], tensor)
 
 
+class Views:
+    """A collator that wants to know its rows, and makes two views of each."""
+
+    num_views = 2
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[list[int], int]] = []
+
+    def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
+        raise AssertionError("collate_rows knows more")
+
+    def collate_rows(self, examples: Sequence[Any], row_ids: Sequence[int], epoch: int) -> dict[str, Any]:
+        self.seen.append((list(row_ids), epoch))
+        return {"labels": torch.tensor([example["labels"] for example in examples]).repeat_interleave(3)}
+
+
+def test_views_have_the_ids_of_their_rows() -> None:
+    views, rows = Views(), RowDataset(ListRows(6))
+    rows.set_epoch(4)
+    batch = RowCollator(views, NAMES, 3)(rows.__getitems__([5, 2]))
+    assert views.seen == [([5, 2], 4)]
+    assert batch[ROW_ID].tolist() == [5, 5, 5, 2, 2, 2]
+    assert batch["labels"].tolist() == [2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_epoch_reaches_workers_that_live_on(workers: int) -> None:
+    rows = RowDataset(ListRows(8))
+    loader = DataLoader(
+        rows, batch_size=4, num_workers=workers, persistent_workers=workers > 0, collate_fn=lambda batch: batch
+    )
+    for epoch in range(3):
+        rows.set_epoch(epoch)
+        assert {row.epoch for batch in loader for row in batch} == {epoch}
+    assert rows[3].epoch == 2
+
+
 def test_a_batch_without_labels_is_refused() -> None:
     with pytest.raises(InputError, match="no labels: expected one of 'labels', 'label', found 'x'"):
         RowCollator(default_data_collator, NAMES, 3)([Row({"x": 1}, 0)])

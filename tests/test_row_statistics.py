@@ -129,6 +129,14 @@ def test_an_observation_holds_softmax_and_margin() -> None:
     assert all(column.shape == (2,) for column in seen)
 
 
+def test_a_probability_that_is_not_finite_is_skipped_like_a_margin() -> None:
+    statistics = RowStatistics(2, 3)
+    seen = statistics.observe(torch.tensor([0, 1]), torch.tensor([0, 1]), torch.zeros(2, 3))
+    statistics.record(seen._replace(given_probs=torch.tensor([math.nan, 0.5])))
+    assert statistics.visits.tolist() == [0, 1]
+    assert int(statistics.skipped) == 1
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_logits_of_any_floating_type(dtype: torch.dtype) -> None:
     statistics = RowStatistics(1, 2)

@@ -19,8 +19,8 @@ AVERAGES = [-4.0, -1.0, -0.5, 2.0, 3.0, -2.0, 1.0, 0.0]
 
 
 def make_weights(tmp_path: Path, **options: Any) -> RowWeights:
-    config = LaneConfig(output_dir=str(tmp_path), report_to=[], use_cpu=True, **options)
-    return RowWeights(config, LABELS)
+    settings = {"report_to": [], "use_cpu": True, "weighting_warmup": 1.0, **options}
+    return RowWeights(LaneConfig(output_dir=str(tmp_path), **settings), LABELS)
 
 
 def make_buffer(averages: list[float] = AVERAGES, unseen: int = 1) -> AlmBuffer:
@@ -93,6 +93,19 @@ def test_one_negative_row_or_none_is_no_evidence(tmp_path: Path, statistics: str
     weights, buffer = make_weights(tmp_path, weighting="gaussian", statistics=statistics), make_buffer(averages)
     assert of_batch(weights, buffer, [0, 1, 2]) == [1.0, 1.0, 1.0]
     assert weights.of_all(buffer, torch.zeros(4).long()).tolist() == [1.0] * 4
+
+
+def test_rows_never_seen_weigh_one_after_training(tmp_path: Path) -> None:
+    by_threshold = make_weights(tmp_path, weighting="gaussian", threshold=2.0)
+    assert by_threshold.of_all(make_buffer([0.0, 3.0]), torch.zeros(3).long()).tolist() == [
+        pytest.approx(slow_gaussian_weight(0.0, 2.0, 1.0), rel=1e-5),
+        *(1.0, 1.0),
+    ]
+    buffer, labels = two_humps()
+    high = make_buffer((buffer.average()[:60] + 20).tolist())  # far above the 0 of a row never seen
+    weights = make_weights(tmp_path).of_all(high, labels)
+    assert weights[-1].item() == 1.0
+    assert weights[:-1].min().item() < 0.1
 
 
 @pytest.mark.parametrize("weighting", ["gaussian", "mixture"])

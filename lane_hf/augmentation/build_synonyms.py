@@ -13,7 +13,8 @@ table; a replacement at run time is a look-up. What is doubtful is left out:
   WordNet's tagged corpus), so that "left" and "building" have no entry;
 - only the most frequent sense of a word counts, and it must make up a third of the word's uses, as it must of the uses
   of the synonym, which must occur in the corpus;
-- a synonym is inflected by the regular rules, and the result must occur in WordNet's own definitions and examples.
+- a synonym is inflected by the regular rules, and the result must occur in WordNet's own definitions and examples, and
+  be most often the part of speech that it stands for.
 
 The build is deterministic: no random numbers, and every comparison is one of integers.
 """
@@ -260,7 +261,9 @@ def build_table(wordnet: WordNet) -> dict[str, list[str]]:
         if unsure or {surface, word} & STOP_WORDS or (part == "v" and word in ZERO_PAST):
             continue
         forms = (_target_form(wordnet, other, part, form) for other in _synonyms(wordnet, word, part))
-        found = [other for other in dict.fromkeys(forms) if other and other != surface and other not in STOP_WORDS]
+        # "wet" is a noun for "moisture", but whoever reads it takes it for an adjective.
+        readable = (other for other in forms if other and max(candidates[other])[2] == part)
+        found = [other for other in dict.fromkeys(readable) if other != surface and other not in STOP_WORDS]
         if found:
             table[surface] = found[:MAX_SYNONYMS]
     return table
