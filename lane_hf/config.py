@@ -107,6 +107,11 @@ class LaneConfig(TrainingArguments):
         """Check LANE's own fields, then do what `TrainingArguments` does."""
         self._check_lane_fields()
         super().__post_init__()
+        self._guard_token()
+
+    def _guard_token(self) -> None:
+        if self.hub_token is not None:
+            self.hub_token = _Token(self.hub_token)
 
     @classmethod
     def paper(cls, **kwargs: Any) -> "LaneConfig":
@@ -147,6 +152,7 @@ class LaneConfig(TrainingArguments):
         config = cls.__new__(cls)
         own = {each.name: each.default for each in fields(cls) if each.name not in vars(args)}
         config.__dict__.update(vars(args), **own)
+        config._guard_token()
         return config
 
     @property
@@ -182,3 +188,13 @@ class LaneConfig(TrainingArguments):
             )
         if self.weighting != "gaussian" and (self.threshold is not None or self.statistics == "batch"):
             raise InputError("threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian' to use them")
+
+
+class _Token(str):
+    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled."""
+
+    def __reduce__(self) -> tuple[type[str], tuple[()]]:
+        return str, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Token":
+        return self

@@ -115,21 +115,9 @@ class RunConfig(LaneConfig):
         self.steps_chosen = {step for step in ("do_train", "do_eval", "do_predict") if getattr(self, step)}
         if not self.steps_chosen:
             self.do_train = self.do_eval = self.do_predict = True
-        if self.hub_token is not None:
-            self.hub_token = _Token(self.hub_token)
         if self.bf16 is None:
             self.bf16 = not self.fp16 and not self.full_determinism and has_fast_bf16()
         super().__post_init__()
-
-
-class _Token(str):
-    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled."""
-
-    def __reduce__(self) -> tuple[type[str], tuple[()]]:
-        return str, ()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Token":
-        return self
 
 
 def has_fast_bf16() -> bool:

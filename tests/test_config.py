@@ -220,3 +220,12 @@ def test_values_that_make_no_sense(tmp_path: Path, values: dict[str, Any], messa
 def test_values_at_the_edge(tmp_path: Path, values: dict[str, Any]) -> None:
     config = make(tmp_path, **values)
     assert {name: getattr(config, name) for name in values} == values
+
+
+@pytest.mark.parametrize("kind", [LaneConfig, TrainingArguments])
+def test_the_hub_token_is_not_pickled_with_the_arguments(tmp_path: Path, kind: type[TrainingArguments]) -> None:
+    args = kind(output_dir=str(tmp_path), hub_token="secret", report_to="none", use_cpu=True)
+    config = LaneConfig.from_training_arguments(args)
+    assert config.hub_token == "secret"
+    assert b"secret" not in pickle.dumps(config)
+    assert copy.deepcopy(config).hub_token == "secret"

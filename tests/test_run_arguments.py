@@ -99,7 +99,7 @@ def test_fast_bf16_is_a_matter_of_the_hardware(
 
 def test_a_token_serves_the_hub_but_is_never_pickled() -> None:
     config = parse(["--hub_token", "secret"])[2]
-    assert config.hub_token == copy.deepcopy(config).hub_token == "secret"  # noqa: S105
+    assert config.hub_token == copy.deepcopy(config).hub_token == "secret"
     assert b"secret" not in pickle.dumps(config)
     assert pickle.loads(pickle.dumps(config)).hub_token == ""  # noqa: S301 -- our own
     assert "secret" not in config.to_json_string()
