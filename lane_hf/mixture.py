@@ -101,6 +101,29 @@ def clean_probability(values: Tensor, mixture: Mixture, groups: Tensor | None = 
     return torch.where(values.double() >= high, 1.0, posterior).float()
 
 
+@torch.no_grad()
+def label_probability(averages: Tensor, mixture: Mixture, labels: Tensor) -> Tensor:
+    """Return the probability that each row's given label is right.
+
+    It is [`clean_probability`], except that a row whose average is not negative, for which the classifier has on
+    average preferred the given label, is never doubted: a mixture finds two components also where there is only one.
+
+    Args:
+        averages: `[B]` averaged margins.
+        mixture: what [`fit_mixture`] returned for the averages of all rows, grouped by their labels.
+        labels: `[B]` given labels.
+
+    Returns:
+        `[B]` float32 in [0, 1].
+
+    Example:
+        >>> mixture = fit_mixture(torch.tensor([1.0, 1.2, 4.0, 4.2]))
+        >>> label_probability(torch.tensor([1.1]), mixture, torch.tensor([-1]))
+        tensor([1.])
+    """
+    return torch.where(averages >= 0, 1.0, clean_probability(averages, mixture, labels))
+
+
 def _fit(values: Tensor, groups: Tensor, num_groups: int) -> Mixture:
     centre, deviation, has_spread = _centre_and_spread(values, groups, num_groups)
     # Each group in units of its own spread: where the zero lies and what the unit is must not change anything.

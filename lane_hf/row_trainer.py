@@ -150,7 +150,12 @@ class RowTrainer(Trainer):
         column = next((name for name in self._label_names() if name in dataset.column_names), None)
         is_transformed = getattr(dataset, "format", {}).get("type") == "custom"
         if column is not None and not is_transformed:
-            check_labels(raw[column][:], self.num_labels, column)
+            is_text = getattr(getattr(dataset, "features", {}).get(column), "dtype", None) in (
+                "string",
+                "large_string",
+            )
+            # One text is enough to refuse; all of them could fill the memory.
+            check_labels(raw[column][: 1 if is_text else len(dataset)], self.num_labels, column)
         elif column is None and not is_transformed and self.args.remove_unused_columns:
             raise InputError(
                 f"the training set has no label column: expected one of {', '.join(map(repr, self._label_names()))}, "

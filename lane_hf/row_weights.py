@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
 from .config import LaneConfig
-from .mixture import Mixture, clean_probability, fit_mixture
+from .mixture import Mixture, fit_mixture, label_probability
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 
 
@@ -47,7 +47,7 @@ class RowWeights:
         if self._config.weighting == "mixture":
             if self._mixture is None:  # no row has had a finite margin yet
                 return torch.ones_like(averages)
-            return clean_probability(averages, _moved(self._mixture, row_ids.device), labels)
+            return label_probability(averages, _moved(self._mixture, row_ids.device), labels)
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -61,7 +61,7 @@ class RowWeights:
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
         if self._config.weighting == "mixture":
-            weights = clean_probability(averages, _fit(averages, seen, labels, self._num_labels), labels.clamp_min(0))
+            weights = label_probability(averages, _fit(averages, seen, labels, self._num_labels), labels.clamp_min(0))
         else:
             weights = self._gaussian(averages, buffer.negative_stats())
         return torch.where(seen, weights, 1.0)

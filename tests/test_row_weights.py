@@ -102,10 +102,17 @@ def test_rows_never_seen_weigh_one_after_training(tmp_path: Path) -> None:
         *(1.0, 1.0),
     ]
     buffer, labels = two_humps()
-    high = make_buffer((buffer.average()[:60] + 20).tolist())  # far above the 0 of a row never seen
-    weights = make_weights(tmp_path).of_all(high, labels)
+    weights = make_weights(tmp_path).of_all(make_buffer(buffer.average()[:60].tolist()), labels)
     assert weights[-1].item() == 1.0
     assert weights[:-1].min().item() < 0.1
+
+
+def test_rows_whose_label_the_classifier_prefers_are_never_doubted(tmp_path: Path) -> None:
+    # Two humps, but both above 0: a mixture finds two components in clean data as well.
+    buffer, labels = two_humps()
+    averages = buffer.average()
+    high = make_buffer((averages - averages.min() + 1).tolist())
+    assert make_weights(tmp_path).of_all(high, labels).tolist() == [1.0] * len(labels)
 
 
 @pytest.mark.parametrize("weighting", ["gaussian", "mixture"])

@@ -21,7 +21,6 @@ The build is deterministic: no random numbers, and every comparison is one of in
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import sys
@@ -30,8 +29,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lane_hf import rebuild
 from lane_hf.augmentation.synonym import LICENSE_FILE, NAME_MARK, TABLE_FILE, TABLE_HEADER
-from lane_hf.datasets.build_demo import DEFAULT_WORDNET, CorpusFormatError, _difference, _fail, _write, extract_license
+from lane_hf.datasets.build_demo import CorpusFormatError, extract_license
 
 __all__ = ["STOP_WORDS", "build_files", "main", "regular_form"]
 
@@ -304,17 +304,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["--check"])  # doctest: +SKIP
         0
     """
-    options = _parse_arguments(arguments)
-    try:
-        sources = {name: (options.wordnet / name).read_bytes() for name in SOURCES}
-        built = build_files(sources)
-    except OSError as error:
-        return _fail(2, f"cannot read {error.filename}: {error.strerror}; install the Debian package wordnet-base")
-    except ValueError as error:
-        return _fail(2, f"{options.wordnet}: {error}")
-    if options.check:
-        return _check(built, source_digest(sources))
-    return _write(built, options.output)
+    return rebuild.run(
+        arguments,
+        program="python -m lane_hf.augmentation.build_synonyms",
+        description="Build the synonyms from WordNet 3.0.",
+        sources=SOURCES,
+        build=build_files,
+        digest=source_digest,
+        expected_digest=SOURCE_SHA256,
+        shipped=Path(__file__).parent / "data",
+    )
 
 
 def source_digest(sources: Mapping[str, bytes]) -> str:
@@ -323,34 +322,6 @@ def source_digest(sources: Mapping[str, bytes]) -> str:
     for name in SOURCES:
         digest.update(hashlib.sha256(sources[name]).digest())
     return digest.hexdigest()
-
-
-def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lane_hf.augmentation.build_synonyms", description="Build the synonyms from WordNet 3.0."
-    )
-    parser.add_argument(
-        "--wordnet",
-        type=Path,
-        default=DEFAULT_WORDNET,
-        metavar="FOLDER",
-        help="folder with the WordNet 3.0 database files (default: %(default)s)",
-    )
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--output", type=Path, metavar="FOLDER", help="folder to write the files to")
-    action.add_argument("--check", action="store_true", help="compare a rebuild with the shipped files, byte for byte")
-    return parser.parse_args(arguments)
-
-
-def _check(built: Mapping[str, bytes], digest: str) -> int:
-    shipped = Path(__file__).parent / "data"
-    differences = [message for name in built if (message := _difference(built[name], shipped / name))]
-    if not differences:
-        sys.stdout.write(f"OK: the rebuild of {' and '.join(built)} equals the shipped files\n")
-        return 0
-    if digest != SOURCE_SHA256:
-        differences.append("note: these WordNet files are not the ones that the shipped files were built from")
-    return _fail(1, "\n".join(differences))
 
 
 if __name__ == "__main__":

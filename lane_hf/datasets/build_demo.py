@@ -11,7 +11,6 @@ digest of their content rather than by a random number generator, and all sizes 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lane_hf import rebuild
 from lane_hf.datasets.demo import COLUMNS, DATA_FILE, LICENSE_FILE
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "select_senses",
 ]
 
-DEFAULT_WORDNET: Final = Path("/usr/share/wordnet")
 NOUN_FILE: Final = "data.noun"
 # Digest of the data.noun that the shipped files were built from: tells a changed source from a changed build.
 SOURCE_SHA256: Final = "fea17d2f9656611334eac790e5d69e47645fa180c4aa481fb4cd9b3520754ca2"
@@ -308,71 +307,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["--check"])  # doctest: +SKIP
         0
     """
-    options = _parse_arguments(arguments)
-    source = options.wordnet / NOUN_FILE
-    try:
-        noun_data = source.read_bytes()
-        built = build_files(noun_data)
-    except OSError as error:
-        return _fail(2, f"cannot read {source}: {error.strerror}; install the Debian package wordnet-base")
-    except ValueError as error:
-        return _fail(2, f"{source}: {error}")
-    if options.check:
-        return _check(built, hashlib.sha256(noun_data).hexdigest())
-    return _write(built, options.output)
-
-
-def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lane_hf.datasets.build_demo", description="Build the demo data set from WordNet 3.0."
+    return rebuild.run(
+        arguments,
+        program="python -m lane_hf.datasets.build_demo",
+        description="Build the demo data set from WordNet 3.0.",
+        sources=[NOUN_FILE],
+        build=lambda sources: build_files(sources[NOUN_FILE]),
+        digest=lambda sources: hashlib.sha256(sources[NOUN_FILE]).hexdigest(),
+        expected_digest=SOURCE_SHA256,
+        shipped=Path(__file__).parent / "data",
     )
-    parser.add_argument(
-        "--wordnet",
-        type=Path,
-        default=DEFAULT_WORDNET,
-        metavar="FOLDER",
-        help="folder with the WordNet 3.0 database files (default: %(default)s)",
-    )
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--output", type=Path, metavar="FOLDER", help="folder to write the files to")
-    action.add_argument("--check", action="store_true", help="compare a rebuild with the shipped files, byte for byte")
-    return parser.parse_args(arguments)
-
-
-def _write(built: dict[str, bytes], folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in built.items():
-        # Bytes, because text mode would change the line breaks on some platforms.
-        (folder / name).write_bytes(content)
-        sys.stdout.write(f"wrote {folder / name} ({len(content):,} bytes)\n")
-    return 0
-
-
-def _check(built: dict[str, bytes], source_digest: str) -> int:
-    shipped_folder = Path(__file__).parent / "data"
-    differences = [message for name in built if (message := _difference(built[name], shipped_folder / name))]
-    if not differences:
-        sys.stdout.write(f"OK: the rebuild of {' and '.join(built)} equals the shipped files\n")
-        return 0
-    if source_digest != SOURCE_SHA256:
-        differences.append(f"note: this {NOUN_FILE} is not the one that the shipped files were built from")
-    return _fail(1, "\n".join(differences))
-
-
-def _fail(status: int, message: str) -> int:
-    sys.stderr.write(f"{message}\n")
-    return status
-
-
-def _difference(built: bytes, shipped_path: Path) -> str | None:
-    if not shipped_path.is_file():
-        return f"MISSING: {shipped_path} is not shipped"
-    shipped = shipped_path.read_bytes()
-    if built == shipped:
-        return None
-    ours, theirs = built.split(b"\n"), shipped.split(b"\n")
-    same = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
-    return f"DIFFERENT: {shipped_path} differs from the rebuild, first in line {same + 1}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ..errors import InputError
+from .tables import is_unicode
 
 _FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
 _FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
@@ -108,20 +109,11 @@ def _texts(cells: list[Any], column: str, split: str) -> list[str]:
 
 
 def _check_unicode(cells: list[Any], column: str, split: str) -> None:
-    halves = [row for row, cell in enumerate(cells) if not _is_unicode(str(cell))]
+    halves = [row for row, cell in enumerate(cells) if not is_unicode(str(cell))]
     if halves:
         raise InputError(
             f"{split} data: {_rows(halves)} half a character in column {column!r}: mend the escapes in it"
         )
-
-
-def _is_unicode(text: str) -> bool:
-    # json can write one half of an emoji: "\\ud83d".
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(cell: Any) -> str:

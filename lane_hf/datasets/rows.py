@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Va
 
 from ..errors import InputError
 from .entry import DatasetEntry, LoadReport
+from .tables import is_unicode
 
 __all__ = ["ALL", "BROKEN", "MORE_THAN_ONE", "NOT_LISTED", "NO_LABEL", "NO_TEXT", "Rows", "hash_share"]
 
@@ -71,7 +72,7 @@ class Rows:
         text = self._clean(text or "")
         if not text:
             self.drop(split, NO_TEXT)
-        elif not _is_unicode(text):
+        elif not is_unicode(text):
             self.drop(split, BROKEN)
         elif len(labels) != 1:
             self.drop(split, MORE_THAN_ONE if labels else NO_LABEL)
@@ -163,15 +164,6 @@ class Rows:
         if isinstance(label, str):
             return self._ids.get(_key(label))
         return int(label) if 0 <= label < len(self.entry.label_names) else None
-
-
-def _is_unicode(text: str) -> bool:
-    # json can write one half of an emoji, which no data set can hold: "\\ud83d".
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(name: str) -> str:

@@ -108,6 +108,20 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: json can write one half of an emoji, such as `\\ud83d`.
+
+    Example:
+        >>> is_unicode("\\ud83d"), is_unicode("a")
+        (False, True)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table in the format of the file's suffix, all or nothing.
 

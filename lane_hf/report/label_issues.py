@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..mixture import clean_probability, fit_mixture
+from ..mixture import fit_mixture, label_probability
 from ..row_statistics import RowStatistics
 
 COLUMNS = (
@@ -40,8 +40,8 @@ def build_table(
         label_names: names of the labels; None leaves their numbers.
 
     Returns:
-        The columns of `COLUMNS`. A row is an issue if it more likely belongs to the lower than to the higher component
-        of a mixture of two Gaussians on the scores of the rows with its label; its suggestion is then the best other
+        The columns of `COLUMNS`. A row is an issue if its score is negative and it more likely belongs to the lower
+        than to the higher component of a mixture of two Gaussians on the scores of the rows with its label; its suggestion is then the best other
         label, else its given label. Rows never seen stand at the end.
 
     Example:
@@ -79,7 +79,7 @@ def _issues(scores: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
         return is_issue
     number_of_labels = int(labels.max()) + 1
     mixture = fit_mixture(scores[seen], labels[seen], number_of_labels)
-    is_issue[seen] = clean_probability(scores[seen], mixture, labels[seen]) < 0.5  # noqa: PLR2004 -- more likely than not
+    is_issue[seen] = label_probability(scores[seen], mixture, labels[seen]) < 0.5  # noqa: PLR2004 -- more likely than not
     return is_issue
 
 

@@ -18,11 +18,12 @@ from lane_hf.augmentation.collator import view_seed
 from lane_hf.augmentation.synonym import LICENSE_FILE, TABLE_FILE, SynonymReplacement, _load_table
 from lane_hf.datasets.build_demo import CorpusFormatError
 from lane_hf.errors import InputError
+from lane_hf.rebuild import DEFAULT_WORDNET
 
 DATA = files("lane_hf.augmentation") / "data"
 SYNONYMS, NAMES = _load_table()
 needs_wordnet = pytest.mark.skipif(
-    not all((build_synonyms.DEFAULT_WORDNET / name).is_file() for name in build_synonyms.SOURCES),
+    not all((DEFAULT_WORDNET / name).is_file() for name in build_synonyms.SOURCES),
     reason="install the Debian package wordnet-base",
 )
 ALL = SynonymReplacement(rate=1.0)
@@ -282,7 +283,7 @@ def test_check_reports_a_difference(small_wordnet: Path, capsys: pytest.CaptureF
     assert build_synonyms.main(["--wordnet", str(small_wordnet), "--check"]) == 1
     message = capsys.readouterr().err
     assert f"{TABLE_FILE} differs from the rebuild" in message
-    assert "not the ones that the shipped files were built from" in message
+    assert "not the one that the shipped files were built from" in message
     assert sha256((DATA / TABLE_FILE).read_bytes()).digest() == before
 
 

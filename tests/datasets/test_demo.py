@@ -15,10 +15,11 @@ from datasets import ClassLabel, DatasetDict, Value
 from lane_hf.datasets import build_demo, demo
 from lane_hf.datasets.build_demo import CorpusFormatError, Sense
 from lane_hf.datasets.demo import DEMO_LABELS, DEMO_SIZES, load_demo, read_demo_license
+from lane_hf.rebuild import DEFAULT_WORDNET
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = files("lane_hf.datasets") / "data"
-WORDNET_NOUNS = build_demo.DEFAULT_WORDNET / build_demo.NOUN_FILE
+WORDNET_NOUNS = DEFAULT_WORDNET / build_demo.NOUN_FILE
 needs_wordnet = pytest.mark.skipif(
     not WORDNET_NOUNS.is_file(), reason=f"{WORDNET_NOUNS} is missing: install the Debian package wordnet-base"
 )
