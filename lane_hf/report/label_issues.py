@@ -41,8 +41,8 @@ def build_table(
 
     Returns:
         The columns of `COLUMNS`. A row is an issue if its score is negative and it more likely belongs to the lower
-        than to the higher component of a mixture of two Gaussians on the scores of the rows with its label; its suggestion is then the best other
-        label, else its given label. Rows never seen stand at the end.
+        than to the higher component of a mixture of two Gaussians on the scores of the rows with its label; its
+        suggestion is then the best other label, else its given label. Rows never seen stand at the end.
 
     Example:
         >>> statistics = RowStatistics(num_rows=2, num_labels=2)
