@@ -92,6 +92,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     Raises:
         InputError: an argument, a file or a data set is wrong.
     """
+    use_all_cores(config)
     data = prepare_data(data_args, config)
     output_dir = _make_output_dir(config)
     checkpoint = find_checkpoint(config)
@@ -169,10 +170,24 @@ def _settle_defaults(model: ModelArguments, data: DataArguments, config: RunConf
     data.noise_seed = config.seed if data.noise_seed is None else data.noise_seed
 
 
+def use_all_cores(config: RunConfig) -> None:
+    """Undo what launchers do on a processor: `accelerate launch` and `torchrun` leave each process one thread.
+
+    The cores are shared among the processes of the machine. A number of threads above one that was asked for (with
+    OMP_NUM_THREADS or --num_cpu_threads_per_process) is kept.
+    """
+    launched = "ACCELERATE_USE_CPU" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+    if config.device.type == "cpu" and launched and os.environ.get("OMP_NUM_THREADS") == "1":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def _announce(config: RunConfig) -> None:
     if config.process_index == 0:
         number = config.world_size
         precision = ", bf16" if config.bf16 else ", fp16" if config.fp16 else ""
+        if config.device.type == "cpu":
+            precision += f", {torch.get_num_threads()} threads"
         processes = f"{number} process{'es' if number > 1 else ''}"
         _say(f"Training with {config.method} on {processes} ({config.device.type}{precision})", sys.stdout)
 

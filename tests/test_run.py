@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,7 +19,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from lane_hf.datasets.tables import SUFFIXES
 from lane_hf.report.label_issues import COLUMNS
-from lane_hf.run import _predict, _version, detection_metrics, main
+from lane_hf.run import _predict, _version, detection_metrics, main, use_all_cores
+from lane_hf.run_arguments import RunConfig
 from lane_hf.trainer import LaneTrainer
 
 NAMES = ["anger", "fear", "joy", "sadness"]
@@ -125,7 +127,7 @@ def test_a_whole_run_writes_everything(job: Job) -> None:
     }
     outcome = job(**files, label_noise=0.25, hub_token="secret", seed=3)
     assert outcome.status == 0
-    for line in ("Training with lane on 1 process (cpu)", "== lane ==", "Label issues:", "Predictions:"):
+    for line in ("Training with lane on 1 process (cpu, ", "== lane ==", "Label issues:", "Predictions:"):
         assert line in outcome.out
 
     metrics = job.metrics()
@@ -659,3 +661,28 @@ def test_predictions_are_the_first_of_several_outputs(tmp_path: Path) -> None:
     )
     assert _predict(trainer, [{}, {}], tmp_path) == {"test_loss": 0.5}
     assert pd.read_csv(tmp_path / "predictions.csv")["label"].tolist() == ["label_1", "label_0"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"ACCELERATE_USE_CPU": "False", "OMP_NUM_THREADS": "1"}, 6),
+        ({"TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "2"}, 3),
+        ({"TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "9"}, 1),
+        ({"ACCELERATE_USE_CPU": "False", "OMP_NUM_THREADS": "4"}, None),
+        ({"OMP_NUM_THREADS": "1"}, None),
+    ],
+)
+def test_launched_processes_use_all_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], threads: int | None
+) -> None:
+    for name in ("ACCELERATE_USE_CPU", "TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    config = RunConfig(output_dir=str(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    use_all_cores(config)
+    assert chosen == ([] if threads is None else [threads])
