@@ -76,7 +76,7 @@ def test_semantic_noise_takes_a_geometry(table: Path, tmp_path: Path, capsys: py
     assert main(wheel) == 0
     noisy = pd.read_csv(tmp_path / "out.csv")
     flipped = noisy[noisy["is_flipped"]]
-    # On the wheel joy and fear are nearest to trust, and anger is nearest to joy, fear and trust's far side.
+    # Of these labels trust is the nearest one on the wheel, both to joy and to fear.
     assert set(flipped[flipped["original_label"] == "joy"]["label"]) == {"trust"}
     assert set(flipped[flipped["original_label"] == "fear"]["label"]) == {"trust"}
 
