@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import InputError
+from .summary import printable
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 -- a command line
+        # A message may quote a file: nothing in it shall steer the terminal.
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201 -- a command line
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stderr.close()

@@ -54,8 +54,8 @@ class SwitchOut:
     to `exp(-n / temperature)`; `n` positions are drawn uniformly without repetition, and each gets a token drawn
     uniformly from the ordinary vocabulary without its own. At temperature 1.0 about 63% of the views change nothing.
 
-    That is the form of the paper's text. The code in its appendix differs: it multiplies by the temperature, replaces
-    each position with probability `n / L`, so that `n` holds on average only, and may insert special tokens.
+    Reimplementations in circulation differ: they multiply by the temperature, replace each position with probability
+    `n / L`, so that `n` holds on average only, and may insert special tokens.
 
     Special tokens (the unknown token is one), padding and reserved entries such as `[unused7]` are neither replaced
     nor inserted. A view depends on its seed and tokens alone: not on the rest of the batch, on padding, nor on worker,
