@@ -102,6 +102,20 @@ class LaneConfig(TrainingArguments):
         default=False,
         metadata={"help": "Show the auxiliary network the views of a row too, not only the row itself (costs more)."},
     )
+    gather_across_devices: bool = field(
+        default=False,
+        metadata={
+            "help": "Let the contrastive term see the rows of all processes, so that several processes learn what one "
+            "with the whole batch would. Sends the embeddings of each step."
+        },
+    )
+    check_replicas: bool = field(
+        default=False,
+        metadata={
+            "help": "For finding faults: at every log and at the start, compare what the processes know of the rows, "
+            "and stop if they differ."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check LANE's own fields, then do what `TrainingArguments` does."""

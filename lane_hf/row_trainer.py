@@ -17,8 +17,10 @@ from .checkpoint import load_state, save_state
 from .checks import check_labels, check_map_style, check_row_id_column, check_task
 from .errors import InputError
 from .networks import base_classifier, num_labels_of
+from .replicas import check_replicas, checksum
 from .row_data import ROW_ID, RowCollator, RowDataset
 from .row_statistics import Observation, RowStatistics
+from .step_rows import StepRows, pop_rows, without_fillers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +84,8 @@ class RowTrainer(Trainer):
         self.row_statistics: RowStatistics | None = None
         self._terms: dict[str, Tensor] = {}
         self._term_steps = 0
+        self._share = 1.0
+        self._rows_per_epoch = 0
         self._warned_of_skipped = False
         self._rows: RowDataset | None = None
         self.add_callback(_EpochOfRows(self))
@@ -109,9 +113,14 @@ class RowTrainer(Trainer):
                 description="Training",
                 batch_size=self._train_batch_size,
                 # Length grouping reads the user's own data set.
-                sampler_fn=lambda _: self._get_train_sampler(self.train_dataset),
+                sampler_fn=lambda _: self._sampler_of_rows(),
                 is_training=True,
             )
+
+    def _sampler_of_rows(self) -> Any:
+        sampler = self._get_train_sampler(self.train_dataset)
+        self._rows_per_epoch = len(self.train_dataset if sampler is None else sampler)
+        return sampler
 
     @property
     def views_per_row(self) -> int:
@@ -141,6 +150,7 @@ class RowTrainer(Trainer):
                 "train_sampling_strategy='batch_rebalance' gives the processes batches of different sizes, which "
                 "cannot be gathered: use 'group_by_length' or 'random'"
             )
+        self._check_sharing()
         self._user_row_ids = None
         if not hasattr(dataset, "column_names"):
             return  # batches are checked as they come
@@ -162,24 +172,37 @@ class RowTrainer(Trainer):
                 f"found {', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
             )
 
+    def _check_sharing(self) -> None:
+        if self.accelerator.num_processes == 1:
+            return
+        sharing = self.args.accelerator_config
+        if not sharing.even_batches:
+            raise InputError(
+                "even_batches=False gives the processes unequal numbers of batches, and those that have more would "
+                "wait for ever: leave it out. Rows that fill up the last batch are not counted twice here"
+            )
+        if sharing.dispatch_batches and self.views_per_row > 1:
+            raise InputError(
+                "dispatch_batches=True may tear a row and its views apart: leave it out, so that every process makes "
+                "the views of its own rows"
+            )
+
     def _label_names(self) -> list[str]:
         return list(dict.fromkeys([*self.label_names, *_COMMON_LABEL_NAMES]))
 
     def _labels_of(self, inputs: dict[str, Any]) -> Tensor:
         return next(inputs[name] for name in self._label_names() if name in inputs)
 
-    def pop_row_ids(self, inputs: dict[str, Any]) -> Tensor:
-        """Take the row ids out of a training batch: models must not see them.
-
-        Raises:
-            InputError: the batch has none, because `get_train_dataloader` was overridden.
-        """
-        if ROW_ID not in inputs:
-            raise InputError(
-                f"a training batch has no {ROW_ID!r}: get_train_dataloader was overridden. Override the sampler or "
-                "the collator instead, or call super().get_train_dataloader()"
-            )
-        return inputs.pop(ROW_ID)
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """Fetch the batches of one optimizer step, without rows that only fill up the last one."""
+        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        processes = self.accelerator.num_processes
+        if processes > 1 and batches and self.accelerator.gradient_state.end_of_dataloader:
+            at_once = self._train_batch_size * (1 if self.args.accelerator_config.split_batches else processes)
+            real_rows = self._rows_per_epoch % at_once
+            if real_rows and not self.args.dataloader_drop_last and ROW_ID in batches[-1]:
+                batches[-1] = without_fillers(batches[-1], self.args.process_index, real_rows, self.views_per_row)
+        return batches, num_items
 
     # ---- The loss ----
 
@@ -193,32 +216,63 @@ class RowTrainer(Trainer):
         """Return the model's own loss and, while training, record what it shows of each row."""
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        row_ids, labels = self.pop_row_ids(inputs), self._labels_of(inputs)
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
-        own = slice(None, None, self.views_per_row)  # margins come from the rows themselves, not from their views
-        observation = self.row_statistics.observe(row_ids[own], labels[own], logits.detach()[own])
-        self.row_statistics.record(Observation(*self.gather(observation)))
-        self.log_term("loss_ce", loss)
+        if ROW_ID not in inputs:
+            raise InputError(
+                f"a training batch has no {ROW_ID!r}: get_train_dataloader was overridden. Override the sampler or "
+                "the collator instead, or call super().get_train_dataloader()"
+            )
+        rows = pop_rows(inputs, self.args.process_index, self.accelerator.num_processes)
+        self._share = rows.share
+        loss, outputs = self.training_loss(model, inputs, rows)
+        loss = loss * rows.share
         return (loss, outputs) if return_outputs else loss
 
-    def gather(self, columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
+        """Return the loss of a training batch, a mean over its entries, and the outputs of the model.
+
+        Methods override this: here it is the model's own loss, and what it shows of each row is recorded.
+
+        Args:
+            model: the wrapped model.
+            inputs: the batch, without row ids.
+            rows: which rows they are.
+        """
+        labels = self._labels_of(inputs)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+        own = slice(None, None, self.views_per_row)  # margins come from the rows themselves, not from their views
+        observation = self.row_statistics.observe(rows.ids[own], labels[own], logits.detach()[own])
+        self.row_statistics.record(Observation(*self.gather(observation, rows)))
+        self.log_term("loss_ce", loss)
+        return loss, outputs
+
+    def gather(self, columns: Sequence[Tensor], rows: StepRows) -> tuple[Tensor, ...]:
         """Gather `[B]` tensors over all processes, in one message.
 
+        Args:
+            columns: one value a row of this process in each.
+            rows: which rows they are.
+
         Returns:
-            `[B * number of processes]` tensors of the same types.
+            Tensors of the same types, with the rows of all processes, each real row of the step once.
         """
-        if self.accelerator.num_processes == 1:
+        if rows.processes == 1:
             return tuple(columns)
         # float64 holds every row id and label exactly.
-        together = self.accelerator.gather(torch.stack([column.double() for column in columns], dim=1))
+        together = self.gather_entries(torch.stack([column.double() for column in columns], dim=1), rows)
         return tuple(gathered.to(column.dtype) for gathered, column in zip(together.T, columns, strict=True))
+
+    def gather_entries(self, values: Tensor, rows: StepRows) -> Tensor:
+        """Gather `[B, ...]` values over all processes; no gradient flows through it."""
+        if rows.processes == 1:
+            return values
+        return rows.real(self.accelerator.gather(rows.pad(values.detach().contiguous())))
 
     # ---- Logging ----
 
     def log_term(self, name: str, value: Tensor) -> None:
         """Note a number of this step; its mean over steps and processes appears in Trainer's next log."""
-        value = value.detach().float()
+        value = value.detach().float() * self._share
         self._terms[name] = self._terms[name] + value if name in self._terms else value.clone()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -229,6 +283,8 @@ class RowTrainer(Trainer):
             logs = {**logs, **{name: round(mean, 6) for name, mean in zip(self._terms, means, strict=True)}}
             self._terms, self._term_steps = {}, 0
             self._warn_of_skipped_rows()
+            if getattr(self.args, "check_replicas", False):
+                self._check_replicas()
         super().log(logs, start_time)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -264,6 +320,10 @@ class RowTrainer(Trainer):
     def state_device(self) -> torch.device:
         """Where per-row state lies: with the model, except on devices without float64."""
         return torch.device("cpu") if self.args.device.type == "mps" else self.args.device
+
+    def _check_replicas(self) -> None:
+        parts = {name: part for name, part in self.stateful_parts().items() if not isinstance(part, nn.Module)}
+        check_replicas({name: checksum(part.state_dict()) for name, part in parts.items()}, self.accelerator)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         # The one place that a first start, a restart after running out of memory, a search trial and a resumed run

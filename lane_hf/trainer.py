@@ -19,6 +19,7 @@ from .row_statistics import Observation
 from .row_trainer import RowTrainer, Stateful
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
+from .step_rows import StepRows
 from .weighting import weighted_mean
 
 
@@ -138,26 +139,20 @@ class LaneTrainer(RowTrainer):
 
     # ---- The loss ----
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Return LANE's loss (Eq. 9) while training, the classifier's own loss in evaluation."""
-        if not model.training or self.args.is_neutral:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        row_ids, labels = self.pop_row_ids(inputs), self._labels_of(inputs)
+    def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
+        """Return LANE's loss (Eq. 9) of a training batch, a mean over its entries, and the joint outputs."""
+        if self.args.is_neutral:
+            return super().training_loss(model, inputs, rows)
+        labels = self._labels_of(inputs)
         outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
         logits, finite = _finite_rows(outputs["logits"])
-        aux_probs, loss_aux = self._auxiliary_terms(outputs, labels)
+        aux_probs, loss_aux = self._auxiliary_terms(outputs, labels, rows)
 
         # Margins and weights belong to rows; a row's weight holds for all its views.
         views = self.views_per_row
-        own_ids, own_labels, own_logits = row_ids[::views], labels[::views], outputs["logits"].detach()[::views]
+        own_ids, own_labels, own_logits = rows.ids[::views], labels[::views], outputs["logits"].detach()[::views]
         own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
-        all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs)
+        all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs, rows)
         weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), weights * finite)
         self.log_term("loss_ce", loss)
@@ -165,12 +160,14 @@ class LaneTrainer(RowTrainer):
             loss = loss + loss_aux
             self.log_term("loss_aux", loss_aux)
         if self.args.contrastive != "none":
-            loss_contrastive = self._contrastive_term(outputs["embeddings"], labels, aux_probs, row_ids)
+            loss_contrastive = self._contrastive_term(outputs["embeddings"], labels, aux_probs, rows)
             loss = loss + self.args.contrastive_weight * loss_contrastive
             self.log_term("loss_contrastive", loss_contrastive)
-        return (loss, outputs) if return_outputs else loss
+        return loss, outputs
 
-    def _auxiliary_terms(self, outputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _auxiliary_terms(
+        self, outputs: dict[str, Tensor], labels: Tensor, rows: StepRows
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Return the smoothed auxiliary probabilities `[B, K]` and the auxiliary network's own cross-entropy.
 
         B is the number of entries that the auxiliary network has seen: the rows, or the rows and their views.
@@ -182,22 +179,19 @@ class LaneTrainer(RowTrainer):
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), finite)
         probs = logits.softmax(dim=1)
         if self.similarity is not None:
-            self.similarity.update(*self._gather_probs(labels, probs.detach()))
+            self.similarity.update(self.gather_entries(labels, rows), self.gather_entries(probs, rows))
             probs = self.similarity.of(labels)
         return smooth_probabilities(probs, self.args.aux_smoothing), loss
 
-    def _gather_probs(self, labels: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
-        if self.accelerator.num_processes == 1:
-            return labels, probs
-        return self.accelerator.gather((labels, probs.contiguous()))
-
-    def _record(self, row_ids: Tensor, labels: Tensor, logits: Tensor, aux_probs: Tensor | None) -> Tensor:
+    def _record(
+        self, row_ids: Tensor, labels: Tensor, logits: Tensor, aux_probs: Tensor | None, rows: StepRows
+    ) -> Tensor:
         """Take the batches of all processes into statistics and averages; return the row ids of all processes."""
         if self.args.label_aware and aux_probs is not None:
             margins = label_aware_margin(logits, labels, aux_probs)
         else:
             margins = margin(logits, labels)[0]
-        *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins))
+        *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins), rows)
         observation = Observation(*fields)
         self.row_statistics.record(observation)
         self.alm.update(observation.row_ids, all_margins)
@@ -216,18 +210,36 @@ class LaneTrainer(RowTrainer):
         return weights
 
     def _contrastive_term(
-        self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, row_ids: Tensor
+        self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, rows: StepRows
     ) -> Tensor:
-        # A sampler that fills up the last batch may repeat a row, which would be its own perfect positive. Views of a
-        # row are meant to be.
+        row_ids = rows.ids
+        if aux_probs is not None:
+            aux_probs = aux_probs.repeat_interleave(len(labels) // len(aux_probs), dim=0)
+            if not self.args.aux_contrastive_grad:
+                aux_probs = aux_probs.detach()
+        across = self.args.gather_across_devices and rows.processes > 1
+        if across:
+            embeddings = self._with_other_processes(embeddings, rows)
+            aux_probs = None if aux_probs is None else self._with_other_processes(aux_probs, rows)
+            labels, row_ids = self.gather_entries(labels, rows), self.gather_entries(row_ids, rows)
+        # A sampler with replacement may repeat a row, which would be its own perfect positive. Views of a row are
+        # meant to be.
         options = {"temperature": self.args.temperature, "row_ids": row_ids if self.views_per_row == 1 else None}
         if self.args.contrastive == "scl":
-            return supervised_contrastive_loss(embeddings, labels, **options)
-        aux_probs = aux_probs.repeat_interleave(len(labels) // len(aux_probs), dim=0)
-        if not self.args.aux_contrastive_grad:
-            aux_probs = aux_probs.detach()
-        term = label_aware_contrastive_loss if self.args.contrastive == "lscl" else label_contrastive_loss
-        return term(embeddings, labels, aux_probs, **options)
+            term = supervised_contrastive_loss(embeddings, labels, **options)
+        elif self.args.contrastive == "lscl":
+            term = label_aware_contrastive_loss(embeddings, labels, aux_probs, **options)
+        else:
+            term = label_contrastive_loss(embeddings, labels, aux_probs, **options)
+        return _scale_gradient(term, rows.total / max(rows.own, 1)) if across else term
+
+    def _with_other_processes(self, values: Tensor, rows: StepRows) -> Tensor:
+        """Gather values of all processes, those of this process with their gradient."""
+        everyone = self.gather_entries(values, rows)
+        start = self.args.process_index * rows.size
+        # A process that has fillers only takes part with a gradient of zero.
+        own = values[: rows.own] if rows.own else values.sum() * 0 + everyone[:0]
+        return torch.cat([everyone[:start], own, everyone[start + rows.own :]])
 
     # ---- State ----
 
@@ -259,6 +271,15 @@ def _finite_rows(logits: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.float()
     finite = torch.isfinite(logits).all(dim=1)
     return torch.where(finite[:, None], logits, 0.0), finite.float()
+
+
+def _scale_gradient(value: Tensor, factor: float) -> Tensor:
+    """Return the value itself, with a gradient that is `factor` times as large.
+
+    Every process computes the contrastive term of the whole step, but differentiates by its own rows only. Averaged
+    over processes, each of which counts in proportion to its rows, the gradient would be too small by this factor.
+    """
+    return value.detach() + factor * (value - value.detach())
 
 
 def _to_float32(values: Any) -> Any:

@@ -1,32 +1,91 @@
-"""Train a tiny LaneTrainer, in as many processes as the launcher starts, and save what the main process knows."""
+"""Train tiny trainers, in as many processes as the launcher starts, and save what the main process knows of each."""
 
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from training import dataset_for, logged, make_trainer, weights_of
+from tiny import make_text_dataset, make_tokenizer
+from training import logged, make_trainer, weights_of
+from transformers import DataCollatorWithPadding, TrainerCallback
 
-if __name__ == "__main__":
-    folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-    torch.set_num_threads(1)
-    batch_size = 8 // int(os.environ.get("WORLD_SIZE", "1"))
+from lane_hf import LaneTrainer, RowTrainer
+from lane_hf.augmentation.collator import TokenView, ViewsCollator
+
+WIDTH = 16  # tokens, where all batches must be of equal width
+
+
+class Meddler(TrainerCallback):
+    """Spoils the averages of one process only."""
+
+    def __init__(self) -> None:
+        self.trainer: Any = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.process_index == 1 and state.global_step == 2:
+            self.trainer.alm.update(torch.tensor([0]), torch.tensor([5.0]))
+
+
+def make(folder: Path, options: dict[str, Any]) -> Any:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    options = dict(options)
+    kind = {"lane": LaneTrainer, "plain": RowTrainer}[options.pop("trainer", "lane")]
+    num_rows, batch_size = options.pop("num_rows", 61), options.pop("global_batch", 12)
+    if options.pop("views", False):
+        # The same words in another order: a view that depends on nothing but the row.
+        view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
+        options["data_collator"] = ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, 1, seed=0)
+    if options.pop("fixed_width", False):
+        options["data_collator"] = DataCollatorWithPadding(make_tokenizer(), padding="max_length", max_length=WIDTH)
+    if processes > 1:
+        options["accelerator_config"] = options.pop("sharing", None)
+    options.pop("sharing", None)
+    is_split = (options.get("accelerator_config") or {}).get("split_batches", False)
+    meddler = Meddler()
+    if options.pop("meddle", False):
+        options["callbacks"] = [meddler]
+    settings = {
+        "num_train_epochs": 3,
+        # Plain gradient descent: AdamW would blow up the rounding noise of gradients that are zero (key biases).
+        "optim": "sgd",
+        "learning_rate": 0.1,
+        "dropout": 0.0,
+        "check_replicas": True,
+        "train_dataset": make_text_dataset(num_rows, 4, 0, tokenizer=make_tokenizer()),
+    }
     trainer = make_trainer(
         folder,
-        dropout=0.0,
-        train_dataset=dataset_for("bert", 64),
-        per_device_train_batch_size=batch_size,
-        num_train_epochs=3,
-        # Plain gradient descent: AdamW would blow up the rounding noise of gradients that are zero (key biases).
-        optim="sgd",
-        learning_rate=0.1,
-        **options,
+        kind=kind,
+        per_device_train_batch_size=batch_size if is_split else batch_size // processes,
+        **{**settings, **options},
     )
-    trainer.train()
-    if trainer.is_world_process_zero():
-        result = {"alm": trainer.alm.state_dict(), "rows": trainer.row_statistics.state_dict()}
-        result |= {"classifier": weights_of(trainer.model), "auxiliary": weights_of(trainer.auxiliary_model)}
-        torch.save({**result, "weights": logged(trainer, "lane/mean_weight")}, folder / "result.pt")
+    meddler.trainer = trainer
+    return trainer
+
+
+def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    trainer = make(folder, options)
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        return {"error": str(error), "processes": trainer.accelerator.num_processes}
+    result = {"rows": trainer.row_statistics.state_dict(), "classifier": weights_of(trainer.model)}
+    result |= {"processes": trainer.accelerator.num_processes, "loss": logged(trainer, "loss_ce")}
+    if isinstance(trainer, LaneTrainer):
+        result |= {"alm": trainer.alm.state_dict(), "weights": logged(trainer, "lane/mean_weight")}
+        result |= {"auxiliary": weights_of(trainer.auxiliary_model)}
+        result |= {"contrastive": logged(trainer, "loss_contrastive")}
+    return result
+
+
+if __name__ == "__main__":
+    output = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    for name, options in json.loads(sys.argv[2]).items():
+        learned = learn(output / "run", options)
+        if os.environ.get("RANK", "0") == "0":
+            torch.save(learned, output / f"{name}.pt")

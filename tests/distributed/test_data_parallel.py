@@ -1,0 +1,98 @@
+"""Several real processes with small batches learn what one process with the whole batch learns.
+
+61 rows in steps of 12: in the last step of an epoch one row is left, so that the other processes get nothing but rows
+that fill up, which must not count.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from launching import launch
+
+SCRIPT = Path(__file__).with_name("train_toy.py")
+SPLIT = {"dispatch_batches": True, "split_batches": True}
+CONTRASTIVE = {"contrastive": "lscl", "gather_across_devices": True, "contrastive_weight": 0.1}
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "gaussian": {"weighting": "gaussian"},
+    "mixture": {"weighting": "mixture"},
+    "class_similarity": {"similarity": "class"},
+    "even": {"num_rows": 60},
+    "seven_left": {"num_rows": 55},
+    "fewer_rows_than_a_step": {"num_rows": 5},
+    "one_row_a_process": {"num_rows": 3, "global_batch": 6},
+    "accumulation_2": {"gradient_accumulation_steps": 2},
+    "accumulation_4": {"gradient_accumulation_steps": 4},
+    "split_batches": {"sharing": {"split_batches": True}},
+    "dispatch": {"sharing": SPLIT, "fixed_width": True},
+    "drop_last": {"dataloader_drop_last": True},
+    "length_groups": {"train_sampling_strategy": "group_by_length"},
+    "plain": {"trainer": "plain"},
+    "views": {"views": True},
+    "lscl": CONTRASTIVE,
+    "lscl_into_auxiliary": {**CONTRASTIVE, "aux_contrastive_grad": True},
+    "lcl": {**CONTRASTIVE, "contrastive": "lcl"},
+    "scl_views": {**CONTRASTIVE, "contrastive": "scl", "views": True},
+    "lscl_accumulation": {**CONTRASTIVE, "gradient_accumulation_steps": 2},
+    "shared_auxiliary": {"auxiliary": "shared"},
+}
+FAULTS = {"meddled": {"meddle": True}}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What 1, 2 and 3 processes learn in each scenario; one launch each, since starting costs more than training."""
+    results: dict[int, dict[str, Any]] = {}
+    for processes in (1, 2, 3):
+        folder = tmp_path_factory.mktemp(f"processes_{processes}")
+        scenarios = SCENARIOS if processes == 1 else {**SCENARIOS, **FAULTS}
+        launch(SCRIPT, processes, str(folder), json.dumps(scenarios))
+        results[processes] = {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in scenarios}
+    return results
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_several_processes_equal_one(learned: dict[int, dict[str, Any]], scenario: str, processes: int) -> None:
+    one, several = learned[1][scenario], learned[processes][scenario]
+    assert (one["processes"], several["processes"]) == (1, processes)
+    assert torch.equal(one["rows"]["visits"], several["rows"]["visits"])
+    assert torch.equal(one["rows"]["label"], several["rows"]["label"])
+    close(one["rows"]["margin_sum"], several["rows"]["margin_sum"], "margins")
+    assert several["loss"] == pytest.approx(one["loss"], rel=1e-3, abs=1e-3)
+    networks = ["classifier"]
+    if "alm" in one:
+        networks.append("auxiliary")
+        assert torch.equal(one["alm"]["count"], several["alm"]["count"])
+        close(one["alm"]["sum"], several["alm"]["sum"], "averages")
+        assert several["weights"] == pytest.approx(one["weights"], abs=1e-3)
+        assert several["contrastive"] == pytest.approx(one["contrastive"], rel=1e-3, abs=1e-3)
+    for network in networks:
+        for name, weights in one[network].items():
+            close(weights, several[network][name], f"{network} {name}", atol=1e-4)
+
+
+def test_every_row_is_seen_once_an_epoch(learned: dict[int, dict[str, Any]]) -> None:
+    for results in learned.values():
+        for name, result in results.items():
+            if name not in ("drop_last", *FAULTS):
+                assert result["rows"]["visits"].unique().tolist() == [3], name
+
+
+def test_weights_and_contrastive_terms_were_at_work(learned: dict[int, dict[str, Any]]) -> None:
+    assert min(learned[1]["gaussian"]["weights"]) < 1
+    assert min(abs(value) for value in learned[1]["lscl"]["contrastive"]) > 0
+    before, after = learned[1]["gaussian"]["classifier"], learned[1]["lscl"]["classifier"]
+    assert any(not torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_replicas_that_disagree_are_named(learned: dict[int, dict[str, Any]], processes: int) -> None:
+    message = learned[processes]["meddled"]["error"]
+    assert f"alm differs from process 0 in process 1 of {processes}" in message
+
+
+def close(expected: torch.Tensor, actual: torch.Tensor, what: str, atol: float = 1e-3) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-3, atol=atol, msg=lambda text: f"{what}: {text}")
