@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .errors import InputError
 
@@ -35,7 +36,9 @@ class SharedHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits `[B, K]` for embeddings `[B, d]`."""
-        logits: Tensor = self.linear(self.dropout(embeddings.detach()))
+        # A classifier loaded in half precision has such embeddings; the head itself learns in float32.
+        own = embeddings.detach().to(self.linear.weight.dtype)
+        logits: Tensor = self.linear(self.dropout(own))
         return logits
 
 
@@ -58,13 +61,25 @@ class JointModel(nn.Module):
         self.auxiliary = auxiliary
         self.needs_embeddings = needs_embeddings or isinstance(auxiliary, SharedHead)
 
-    def forward(self, **inputs: Any) -> dict[str, Tensor]:
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """Names of the layer classes of both networks; FSDP shards layer by layer with them."""
+        networks = (base_classifier(network) for network in (self.model, self.auxiliary))
+        return sorted({name for network in networks for name in getattr(network, "_no_split_modules", None) or ()})
+
+    def forward(self, classifier_only: bool = False, **inputs: Any) -> Any:
         """Run both networks.
+
+        Args:
+            classifier_only: run the classifier alone and return what it returns.
+            **inputs: the batch, without labels unless for the classifier alone.
 
         Returns:
             `logits` `[B, K]`; `embeddings` `[B, d]` if they are needed; `auxiliary_logits` `[B, K]` if there is an
             auxiliary network.
         """
+        if classifier_only:
+            return self.model(**inputs)
         if self.needs_embeddings:
             outputs = _run(self.model, inputs, output_hidden_states=True)
             result = {"logits": outputs["logits"], "embeddings": embeddings(self.model, outputs, inputs)}
@@ -77,6 +92,28 @@ class JointModel(nn.Module):
             own = {name: _every(value, self.auxiliary_stride) for name, value in inputs.items()}
             result["auxiliary_logits"] = _run(self.auxiliary, own)["logits"]
         return result
+
+
+class ClassifierOfJoint:
+    """The classifier of a sharded [`JointModel`], for evaluation.
+
+    Its own forward would not find the parameters that only a forward of the whole module gathers.
+
+    Args:
+        joint: both networks, as FSDP has wrapped them.
+    """
+
+    def __init__(self, joint: JointModel) -> None:
+        self.joint = joint
+
+    @property
+    def training(self) -> bool:
+        """Whether the classifier is in training mode."""
+        return self.joint.model.training
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Run the classifier alone."""
+        return self.joint(classifier_only=True, **inputs)
 
 
 def _every(value: Any, stride: int) -> Any:
@@ -120,6 +157,10 @@ def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor
 
 def _text_embedding(classifier: Any, last: Tensor, input_ids: Tensor | None, mask: Tensor | None) -> Tensor:
     config: Any = getattr(classifier, "config", None)
+    if input_ids is not None and input_ids.shape[1] < last.shape[1]:
+        # A prompt adapter puts embedded tokens in front, and then the model does not see the ids.
+        mask = None if mask is None else F.pad(mask, (last.shape[1] - input_ids.shape[1], 0), value=1)
+        input_ids = None
     if getattr(config, "is_encoder_decoder", False) and input_ids is not None:
         return _last_marked(last, input_ids == config.eos_token_id)
     if hasattr(classifier, "score"):  # decoder classifiers call their head so
@@ -150,7 +191,9 @@ def _image_embedding(classifier: Any, last: Tensor) -> Tensor:
     return tokens[:, 0] if has_class_token else tokens.mean(dim=1)
 
 
-def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> nn.Module | None:
+def make_auxiliary(
+    model: nn.Module, kind: str, num_labels: int, seed: int, share_frozen: bool = True
+) -> nn.Module | None:
     """Build the auxiliary network of the given kind.
 
     Args:
@@ -158,6 +201,8 @@ def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> n
         kind: "full" for a copy with a fresh head, "shared" for a head on the classifier's embedding, "none".
         num_labels: number of labels.
         seed: seed of the fresh head. The global random state is left as it was.
+        share_frozen: whether a copy holds the frozen parameters of the body in common with the classifier, so that the
+            copy of a model with adapters costs little more than the adapters. Engines that shard parameters cannot.
 
     Raises:
         InputError: the model's hidden size or head cannot be found.
@@ -167,15 +212,16 @@ def make_auxiliary(model: nn.Module, kind: str, num_labels: int, seed: int) -> n
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         if kind == "shared":
-            return SharedHead(_hidden_size(model), num_labels)
-        auxiliary = copy.deepcopy(model)
+            return SharedHead(_hidden_size(model), num_labels, _head_dropout(model))
+        common = _frozen_body(base_classifier(model)) if share_frozen else []
+        auxiliary = copy.deepcopy(model, {id(parameter): parameter for parameter in common})
         _reset_head(base_classifier(auxiliary), num_labels)
     return auxiliary
 
 
 def check_auxiliary(model: nn.Module, auxiliary: nn.Module, num_labels: int) -> None:
     """Raise `InputError` unless `auxiliary` can stand beside `model`."""
-    if auxiliary is model:
+    if base_classifier(auxiliary) is base_classifier(model):  # as when PEFT wraps one model twice
         raise InputError("auxiliary_model is the model itself: pass another network, or auxiliary='shared'")
     theirs = num_labels_of(auxiliary)
     if theirs != num_labels:
@@ -186,6 +232,21 @@ def check_auxiliary(model: nn.Module, auxiliary: nn.Module, num_labels: int) -> 
             f"auxiliary_model has a vocabulary of {other} tokens, the model one of {ours}: both networks get the same "
             "input_ids, so they need the same tokenizer"
         )
+
+
+def checkpoint_activations(network: nn.Module, options: dict[str, Any] | None) -> None:
+    """Let a network compute its activations again in the backward pass, as Trainer tells the classifier to.
+
+    Args:
+        network: the network; without such a switch it stays as it is.
+        options: `gradient_checkpointing_kwargs` of the training arguments.
+    """
+    options = dict(options or {})
+    own = {"every_n_layers": options.pop("every_n_layers", 1), "offload": options.pop("offload", False)}
+    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):  # the second up to 5.22
+        if hasattr(network, name):
+            getattr(network, name)(options or None, **own)
+            return
 
 
 def num_labels_of(model: nn.Module) -> int:
@@ -206,6 +267,14 @@ def _vocabulary(model: nn.Module) -> int | None:
     return getattr(getattr(base_classifier(model), "config", None), "vocab_size", None)
 
 
+def _head_dropout(model: nn.Module) -> float:
+    """Return the dropout rate in front of the classifier's own head, 0.1 where its configuration does not say."""
+    config = getattr(base_classifier(model), "config", None)
+    names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
+    rates = (getattr(config, name, None) for name in names)
+    return next((float(rate) for rate in rates if rate is not None), 0.1)
+
+
 def _hidden_size(model: nn.Module) -> int:
     config = getattr(base_classifier(model), "config", None)
     if config is not None:
@@ -219,21 +288,46 @@ def _hidden_size(model: nn.Module) -> int:
     raise InputError(f"the hidden size of {name} is unknown: auxiliary='shared' needs config.hidden_size")
 
 
-def _reset_head(classifier: Any, num_labels: int) -> None:
-    """Give everything outside the pretrained body new random weights."""
+def _head_modules(classifier: Any) -> list[nn.Module] | None:
+    """Return the modules outside the pretrained body, or None if the model does not say which that is."""
     prefix = getattr(classifier, "base_model_prefix", None)
-    if prefix and hasattr(classifier, prefix):
-        head = [
-            module
-            for name, module in classifier.named_modules()
-            if name and name != prefix and not name.startswith(f"{prefix}.")
-        ]
-        for module in head:
-            for parameter in module.parameters(recurse=False):
-                parameter._is_hf_initialized = False  # Transformers skips what it has initialised
-            with torch.no_grad():
-                classifier._init_weights(module)  # the model family's own initialisation
+    if not prefix or not hasattr(classifier, prefix):
+        return None
+    return [
+        module
+        for name, module in classifier.named_modules()
+        if name and name != prefix and not name.startswith(f"{prefix}.")
+    ]
+
+
+def _frozen_body(classifier: Any) -> list[nn.Parameter]:
+    """Return the parameters of the pretrained body that are not trained."""
+    if _head_modules(classifier) is None:
+        return []
+    body = getattr(classifier, classifier.base_model_prefix)
+    return [parameter for parameter in body.parameters() if not parameter.requires_grad]
+
+
+def _reset_head(classifier: Any, num_labels: int) -> None:
+    """Give everything outside the pretrained body new random weights, if it is trained at all."""
+    head = _head_modules(classifier)
+    if head is None:
+        _reset_last_linear(classifier, num_labels)
         return
+    # An adapter on a layer of the head has an initialisation of its own, which the copy has already.
+    adapters = {part for module in head if hasattr(module, "base_layer") for part in module.modules()}
+    for module in head:
+        parameters = list(module.parameters(recurse=False))
+        # A random layer that is never trained would only be noise.
+        if module in adapters or not all(parameter.requires_grad for parameter in parameters):
+            continue
+        for parameter in parameters:
+            parameter._is_hf_initialized = False  # Transformers skips what it has initialised
+        with torch.no_grad():
+            classifier._init_weights(module)  # the model family's own initialisation
+
+
+def _reset_last_linear(classifier: nn.Module, num_labels: int) -> None:
     heads = [m for m in classifier.modules() if isinstance(m, nn.Linear) and m.out_features == num_labels]
     if not heads:
         raise InputError(

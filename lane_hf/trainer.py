@@ -13,17 +13,18 @@ from .buffer import AlmBuffer
 from .config import LaneConfig
 from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
 from .errors import InputError
+from .joint_trainer import JointTrainer
 from .margins import label_aware_margin, margin, smooth_probabilities
-from .networks import JointModel, check_auxiliary, make_auxiliary
+from .networks import JointModel, check_auxiliary, checkpoint_activations, make_auxiliary
 from .row_statistics import Observation
-from .row_trainer import RowTrainer, Stateful
+from .row_trainer import Stateful
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
 from .step_rows import StepRows
 from .weighting import weighted_mean
 
 
-class LaneTrainer(RowTrainer):
+class LaneTrainer(JointTrainer):
     """Fine-tune a classifier on noisy labels with LANE, and find the wrong ones.
 
     Replaces `transformers.Trainer`: existing code works with the class name changed. Two networks are trained
@@ -75,11 +76,6 @@ class LaneTrainer(RowTrainer):
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
             if args.auxiliary == "none":
                 raise InputError("an auxiliary_model is given, but auxiliary='none': leave one of them out")
-        if not args.is_neutral and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise InputError(
-                "FSDP and DeepSpeed are not supported yet: train in one process or with plain data parallelism "
-                "(torchrun)"
-            )
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
         # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.
@@ -90,25 +86,22 @@ class LaneTrainer(RowTrainer):
         self.row_weights: RowWeights | None = None
         self.similarity: ClassSimilarity | None = None
 
-    # ---- Two networks for Accelerate, one for everybody else ----
+    # ---- The second network ----
+
+    @property
+    def has_two_networks(self) -> bool:
+        """Whether there is anything but plain fine-tuning to do."""
+        return not self.args.is_neutral
+
+    def make_joint(self, classifier: nn.Module) -> JointModel:
+        """Return the classifier and its auxiliary network as one module."""
+        self._make_auxiliary(classifier)
+        stride = 1 if self.args.auxiliary_on_views else self.views_per_row
+        return JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none", stride)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if self.args.is_neutral:
-            return super()._prepare_for_training(*args, **kwargs)
         self._warn_if_weights_never_apply()
-        classifier = self.model
-        joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
-        if not (isinstance(joint, JointModel) and joint.model is classifier):
-            self._make_auxiliary(classifier)
-            stride = 1 if self.args.auxiliary_on_views else self.views_per_row
-            joint = JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none", stride)
-            self.model_wrapped = joint
-        # Else train() is called again, and both networks are wrapped already.
-        self.model = joint
-        try:
-            return super()._prepare_for_training(*args, **kwargs)
-        finally:
-            self.model = self.callback_handler.model = classifier
+        return super()._prepare_for_training(*args, **kwargs)
 
     def _warn_if_weights_never_apply(self) -> None:
         warmup, epochs = self.args.weighting_warmup, self.args.num_train_epochs
@@ -120,22 +113,24 @@ class LaneTrainer(RowTrainer):
             )
 
     def _make_auxiliary(self, classifier: nn.Module) -> None:
+        if not any(parameter.requires_grad for parameter in classifier.parameters()):
+            # The auxiliary network alone would learn, and nobody would notice.
+            raise InputError(
+                "no parameter of the model is trainable (requires_grad): load an adapter with is_trainable=True, or "
+                "unfreeze what shall be trained"
+            )
         if self._classifier_of_auxiliary is not classifier:  # a first run, or model_init gave a new classifier
             if self._given_auxiliary is None:
                 kind, seed = self.args.auxiliary, self.args.seed + 1
-                self.auxiliary_model = make_auxiliary(classifier, kind, self.num_labels, seed)
+                sharing = not self.is_fsdp_enabled
+                self.auxiliary_model = make_auxiliary(classifier, kind, self.num_labels, seed, share_frozen=sharing)
             elif self._given_auxiliary_state is not None:
                 self.auxiliary_model.load_state_dict(self._given_auxiliary_state)
             self._classifier_of_auxiliary = classifier
+            if self._given_auxiliary is not None and self.args.gradient_checkpointing:
+                checkpoint_activations(self.auxiliary_model, self.args.gradient_checkpointing_kwargs)
         if self.auxiliary_model is not None and self.place_model_on_device:
             self.auxiliary_model.to(self.args.device)
-
-    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate the classifier alone, in the precision that it was trained in."""
-        # Accelerate patches autocast into the module that it prepares, which is the joint one.
-        with self.accelerator.autocast():
-            loss, logits, labels = super().prediction_step(*args, **kwargs)
-        return loss, _to_float32(logits), labels
 
     # ---- The loss ----
 
@@ -256,7 +251,9 @@ class LaneTrainer(RowTrainer):
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
         parts = {"alm": self.alm, "weights": self.row_weights, "similarity": self.similarity}
-        parts["auxiliary"] = None if self.args.is_neutral else self.auxiliary_model
+        # Sharded, the auxiliary lies in the checkpoint of the engine, with the classifier.
+        in_engine = self.args.is_neutral or self.is_fsdp_enabled
+        parts["auxiliary"] = None if in_engine else self.auxiliary_model
         return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
 
     def _row_scores(self) -> tuple[Tensor, Tensor]:
@@ -280,9 +277,3 @@ def _scale_gradient(value: Tensor, factor: float) -> Tensor:
     over processes, each of which counts in proportion to its rows, the gradient would be too small by this factor.
     """
     return value.detach() + factor * (value - value.detach())
-
-
-def _to_float32(values: Any) -> Any:
-    if isinstance(values, Tensor):
-        return values.float() if values.is_floating_point() else values
-    return tuple(_to_float32(each) for each in values) if isinstance(values, (tuple, list)) else values

@@ -18,5 +18,7 @@ def launch(script: Path, processes: int, *arguments: str, timeout: int = 600, **
         timeout=timeout,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    # What the processes said comes before what the launcher says about them.
+    said = [line for line in done.stderr.splitlines() if line.startswith("[rank")] or [done.stderr]
+    assert done.returncode == 0, "\n".join(said)[-3000:]
     return done.stdout

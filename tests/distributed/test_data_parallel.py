@@ -83,7 +83,8 @@ def test_every_row_is_seen_once_an_epoch(learned: dict[int, dict[str, Any]]) -> 
 
 def test_weights_and_contrastive_terms_were_at_work(learned: dict[int, dict[str, Any]]) -> None:
     assert min(learned[1]["gaussian"]["weights"]) < 1
-    assert min(abs(value) for value in learned[1]["lscl"]["contrastive"]) > 0
+    # In the last step of an epoch a single row is left, which has no pairs.
+    assert sum(value != 0 for value in learned[1]["lscl"]["contrastive"]) == 15
     before, after = learned[1]["gaussian"]["classifier"], learned[1]["lscl"]["classifier"]
     assert any(not torch.allclose(before[name], after[name], atol=1e-3) for name in before)
 

@@ -1,0 +1,137 @@
+"""JointTrainer: a RowTrainer that trains a second network beside the classifier.
+
+Accelerate wraps, synchronises, clips, optimises and shards one module: the [`JointModel`] of both networks. It takes
+the place of `trainer.model` only while that is prepared; everybody else, from the user to the code that saves,
+evaluates and pushes, sees the classifier alone.
+
+Sharded by FSDP2 the two cannot be told apart so simply: parameters that belong to no layer of their own are gathered
+when the joint module runs. There, evaluation goes through the joint module, which is told to run the classifier only,
+and checkpoints hold both networks in the engine's own format beside the plain checkpoint.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from .errors import InputError
+from .networks import ClassifierOfJoint, JointModel
+from .row_trainer import RowTrainer
+
+
+class JointTrainer(RowTrainer):
+    """Base of the trainers with two networks.
+
+    They say what the two networks are in [`make_joint`], and use both in `training_loss`. Arguments are those of
+    [`RowTrainer`].
+
+    Raises:
+        InputError: an engine that is not supported is configured, with the setting that is.
+
+    Example:
+        >>> class TwoHeads(JointTrainer):  # doctest: +SKIP
+        ...     def make_joint(self, classifier):
+        ...         return JointModel(classifier, make_auxiliary(classifier, "shared", self.num_labels, seed=1))
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.has_two_networks:
+            self._check_engine()
+
+    @property
+    def has_two_networks(self) -> bool:
+        """Whether there is a second network at all with these arguments."""
+        return True
+
+    def make_joint(self, classifier: nn.Module) -> JointModel:
+        """Return the classifier and the second network as one module, on the device; called when a run starts."""
+        raise NotImplementedError
+
+    def _check_engine(self) -> None:
+        if self.is_deepspeed_enabled:
+            raise InputError(
+                "DeepSpeed is not supported: nobody has shown yet that both networks come back from its checkpoints. "
+                "Shard with FSDP2 instead (examples/accelerate/fsdp2.yaml), or use plain data parallelism "
+                "(examples/accelerate/ddp.yaml)"
+            )
+        if not self.is_fsdp_enabled:
+            return
+        if self.accelerator.state.fsdp_plugin.fsdp_version != 2:  # noqa: PLR2004 -- the name of the engine
+            raise InputError(
+                "FSDP version 1 is not supported: it flattens the parameters of both networks into one. Set "
+                "fsdp_version to 2 (examples/accelerate/fsdp2.yaml)"
+            )
+        if self.args.auto_find_batch_size:
+            raise InputError(
+                "auto_find_batch_size cannot be used with FSDP: sharded networks cannot be put together again to "
+                "start anew. Set per_device_train_batch_size by hand"
+            )
+
+    # ---- Two networks for Accelerate, one for everybody else ----
+
+    @property
+    def joint_model(self) -> JointModel | None:
+        """Both networks as Accelerate has them, without wrappers; None before training."""
+        joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
+        return joint if isinstance(joint, JointModel) else None
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.has_two_networks:
+            return super()._prepare_for_training(*args, **kwargs)
+        classifier, joint = self.model, self.joint_model
+        if joint is None or joint.model is not classifier:
+            joint = self.model_wrapped = self.make_joint(classifier)
+        # Else train() is called again, and both networks are wrapped already.
+        with self._model_is(joint):
+            return super()._prepare_for_training(*args, **kwargs)
+
+    @contextmanager
+    def _model_is(self, joint: nn.Module) -> Iterator[None]:
+        classifier, self.model = self.model, joint
+        try:
+            yield
+        finally:
+            self.model = self.callback_handler.model = classifier
+
+    @contextmanager
+    def _joint_if_sharded(self) -> Iterator[None]:
+        joint = self.joint_model
+        if self.is_fsdp_enabled and joint is not None:
+            with self._model_is(joint):
+                yield
+        else:
+            yield
+
+    def prediction_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate the classifier alone, in the precision that it was trained in."""
+        joint = self.joint_model
+        if self.is_fsdp_enabled and joint is not None:
+            model = ClassifierOfJoint(joint)
+        # Accelerate patches autocast into the module that it prepares, which is the joint one.
+        with self.accelerator.autocast():
+            loss, logits, labels = super().prediction_step(model, *args, **kwargs)
+        return loss, _to_float32(logits), labels
+
+    # ---- Checkpoints of sharded networks ----
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        with self._joint_if_sharded():
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_best_model(self) -> None:
+        with self._joint_if_sharded():
+            super()._load_best_model()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the classifier as an ordinary checkpoint, also where FSDP saves shards only."""
+        super().save_model(output_dir, _internal_call)
+        if self.is_fsdp_enabled and "FULL_STATE_DICT" not in str(self.accelerator.state.fsdp_plugin.state_dict_type):
+            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
+
+
+def _to_float32(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.float() if values.is_floating_point() else values
+    return tuple(_to_float32(each) for each in values) if isinstance(values, (tuple, list)) else values
