@@ -52,8 +52,8 @@ class JointTrainer(RowTrainer):
     def _check_engine(self) -> None:
         if self.is_deepspeed_enabled:
             raise InputError(
-                "DeepSpeed is not supported: nobody has shown yet that both networks come back from its checkpoints. "
-                "Shard with FSDP2 instead (examples/accelerate/fsdp2.yaml), or use plain data parallelism "
+                "DeepSpeed is not supported: Transformers starts it on accelerators only, where it has not been tested "
+                "with two networks. Shard with FSDP2 instead (examples/accelerate/fsdp2.yaml), or use plain data parallelism "
                 "(examples/accelerate/ddp.yaml)"
             )
         if not self.is_fsdp_enabled:

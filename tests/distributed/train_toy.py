@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from tiny import make_text_dataset, make_tokenizer
 from training import logged, make_trainer, weights_of
-from transformers import DataCollatorWithPadding, TrainerCallback
+from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
 from lane_hf import LaneTrainer, RowTrainer
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -33,7 +33,9 @@ class Meddler(TrainerCallback):
 def make(folder: Path, options: dict[str, Any]) -> Any:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     options = dict(options)
-    kind = {"lane": LaneTrainer, "plain": RowTrainer}[options.pop("trainer", "lane")]
+    kind = {"lane": LaneTrainer, "plain": RowTrainer, "stock": Trainer}[options.pop("trainer", "lane")]
+    if kind is Trainer:
+        options["args_kind"] = TrainingArguments
     num_rows, batch_size = options.pop("num_rows", 61), options.pop("global_batch", 12)
     if options.pop("views", False):
         # The same words in another order: a view that depends on nothing but the row.
@@ -54,7 +56,7 @@ def make(folder: Path, options: dict[str, Any]) -> Any:
         "optim": "sgd",
         "learning_rate": 0.1,
         "dropout": 0.0,
-        "check_replicas": True,
+        **({} if kind is Trainer else {"check_replicas": True}),
         "train_dataset": make_text_dataset(num_rows, 4, 0, tokenizer=make_tokenizer()),
     }
     trainer = make_trainer(
@@ -73,8 +75,10 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         trainer.train()
     except RuntimeError as error:
         return {"error": str(error), "processes": trainer.accelerator.num_processes}
-    result = {"rows": trainer.row_statistics.state_dict(), "classifier": weights_of(trainer.model)}
-    result |= {"processes": trainer.accelerator.num_processes, "loss": logged(trainer, "loss_ce")}
+    result: dict[str, Any] = {"processes": trainer.accelerator.num_processes, "classifier": weights_of(trainer.model)}
+    result["parameters"] = sum(parameter.numel() for parameter in trainer.model_wrapped.parameters())
+    if isinstance(trainer, RowTrainer):
+        result |= {"rows": trainer.row_statistics.state_dict(), "loss": logged(trainer, "loss_ce")}
     if isinstance(trainer, LaneTrainer):
         result |= {"alm": trainer.alm.state_dict(), "weights": logged(trainer, "lane/mean_weight")}
         result |= {"auxiliary": weights_of(trainer.auxiliary_model)}
