@@ -1,62 +1,122 @@
-"""The extra state of a training checkpoint, as safetensors: nothing in it can run code when it is loaded."""
+"""The extra state of a training checkpoint: tensors as safetensors, facts as JSON in the same file's header.
+
+Nothing in it can run code when it is loaded. It is written beside Trainer's own files, all or nothing.
+"""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import InputError
+from .fingerprint import difference
 
 STATE_FILE = "lane_state.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def save_state(folder: str | Path, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, int]) -> Path:
+def save_state(
+    folder: str | Path,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    facts: Mapping[str, int],
+    dataset: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the state of several parts into `folder`, all or nothing.
 
     Args:
         folder: an existing checkpoint folder.
         parts: tensors by name, by part; names of parts hold no slash.
-        facts: numbers that must agree when the state is loaded, such as the number of rows.
+        facts: numbers that must agree when the state is loaded, such as the number of labels.
+        dataset: fingerprint of the training set.
 
     Returns:
         The file written.
     """
-    tensors = {
-        f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
-        for part, state in parts.items()
-        for name, tensor in state.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for part, state in parts.items():
+        for name, tensor in state.items():
+            tensors[f"{part}/{name}"] = _of_its_own(tensor.detach().cpu().contiguous(), memory)
     path = Path(folder) / STATE_FILE
     partial = path.with_suffix(".partial")
     # Empty parts (a module without parameters) leave no tensor behind, so the parts are listed too.
-    lists = {"facts": json.dumps(dict(facts)), "parts": json.dumps(list(parts))}
-    metadata = {"format_version": str(FORMAT_VERSION), **lists}
-    save_file(tensors, partial, metadata=metadata)
+    header = {"facts": dict(facts), "parts": list(parts), "dataset": dict(dataset or {})}
+    metadata = {name: json.dumps(value) for name, value in header.items()}
+    save_file(tensors, partial, metadata={"format_version": str(FORMAT_VERSION), **metadata})
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(path)
     return path
 
 
-def load_state(folder: str | Path, expected_parts: set[str], facts: Mapping[str, int]) -> dict[str, dict[str, Tensor]]:
+def _of_its_own(tensor: Tensor, memory: set[int]) -> Tensor:
+    """Copy a tensor if it shares its memory with another: safetensors stores every byte once."""
+    storage = tensor.untyped_storage()
+    if storage.data_ptr() in memory or storage.nbytes() != tensor.nbytes:
+        tensor = tensor.clone()
+    memory.add(tensor.untyped_storage().data_ptr())
+    return tensor
+
+
+def check_state(folder: str | Path, facts: Mapping[str, int], dataset: Mapping[str, Any] | None = None) -> None:
+    """Raise `InputError` unless the state in `folder` belongs to this training run; reads the header only.
+
+    Args:
+        folder: the checkpoint folder.
+        facts: numbers that must agree.
+        dataset: fingerprint of the training set, to be compared if given.
+    """
+    with _opened(folder) as file:
+        header = _header(folder, file)
+    for name, value in facts.items():
+        stored = header["facts"].get(name)
+        if stored != value:
+            raise InputError(
+                f"cannot resume from {folder}: it was written with {name.replace('_', ' ')} = {stored}, now "
+                f"it is {value}. Resume with the data set and model of the first run"
+            )
+    if dataset is not None:
+        problem = difference(header["dataset"], dataset)
+        if problem is not None:
+            raise InputError(f"cannot resume from {folder}: {problem}")
+
+
+def load_state(folder: str | Path, expected_parts: set[str]) -> dict[str, dict[str, Tensor]]:
     """Read what [`save_state`] wrote.
 
     Args:
         folder: the checkpoint folder.
         expected_parts: names of the parts that this trainer has.
-        facts: numbers that must agree.
 
     Returns:
         Tensors by name, by part, in main memory.
 
     Raises:
-        InputError: the file is missing, unreadable, of another format, or of another training run.
+        InputError: the file is missing, unreadable, of another format, or of another kind of training run.
     """
+    with _opened(folder) as file:
+        stored = set(_header(folder, file)["parts"])
+        if stored != expected_parts:
+            raise InputError(
+                f"cannot resume from {folder}: it holds the state of {sorted(stored)}, this trainer has "
+                f"{sorted(expected_parts)}. Resume with the settings (auxiliary, reweight, similarity) of the first "
+                "run"
+            )
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in stored}
+        for key in file.keys():  # noqa: SIM118 -- not a dictionary
+            part, _, name = key.partition("/")
+            parts[part][name] = file.get_tensor(key)
+    return parts
+
+
+@contextmanager
+def _opened(folder: str | Path) -> Iterator[Any]:
     path = Path(folder) / STATE_FILE
     if not path.is_file():
         raise InputError(
@@ -65,36 +125,24 @@ def load_state(folder: str | Path, expected_parts: set[str], facts: Mapping[str,
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dictionary
+            yield file
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"cannot resume from {folder}: {STATE_FILE} is damaged ({error}). Resume from an earlier checkpoint"
         ) from error
+
+
+def _header(folder: str | Path, file: Any) -> dict[str, Any]:
+    metadata = file.metadata() or {}
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
         raise InputError(
             f"cannot resume from {folder}: {STATE_FILE} has format version {version}, this version of lane_hf reads "
             f"{FORMAT_VERSION}"
         )
-    _check_facts(folder, json.loads(metadata.get("facts", "{}")), facts)
-    stored = set(json.loads(metadata.get("parts", "[]")))
-    if stored != expected_parts:
+    try:
+        return {name: json.loads(metadata[name]) for name in ("facts", "parts", "dataset")}
+    except (KeyError, ValueError) as error:
         raise InputError(
-            f"cannot resume from {folder}: it holds the state of {sorted(stored)}, this trainer has "
-            f"{sorted(expected_parts)}. Resume with the settings (auxiliary, reweight, similarity) of the first run"
-        )
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in stored}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
-    return parts
-
-
-def _check_facts(folder: str | Path, stored: Mapping[str, int], facts: Mapping[str, int]) -> None:
-    for name, value in facts.items():
-        if stored.get(name) != value:
-            raise InputError(
-                f"cannot resume from {folder}: it was written with {name.replace('_', ' ')} = {stored.get(name)}, now "
-                f"it is {value}. Resume with the data set and model of the first run"
-            )
+            f"cannot resume from {folder}: the header of {STATE_FILE} cannot be read. Resume from an earlier one"
+        ) from error

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The exceptions for what a user can mend."""
 
 
 class InputError(ValueError):
@@ -12,4 +12,17 @@ class InputError(ValueError):
         Traceback (most recent call last):
         ...
         lane_hf.errors.InputError: label 7 in row 12 is out of range: the model has 5 labels (0 to 4)
+    """
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint or model could not be written: the message says which, why, and what is left to go on from.
+
+    Command lines print the message without a traceback and exit with status 1.
+
+    Example:
+        >>> raise CheckpointError("out/checkpoint-40 could not be written (No space left on device)")
+        Traceback (most recent call last):
+        ...
+        lane_hf.errors.CheckpointError: out/checkpoint-40 could not be written (No space left on device)
     """

@@ -52,9 +52,9 @@ class JointTrainer(RowTrainer):
     def _check_engine(self) -> None:
         if self.is_deepspeed_enabled:
             raise InputError(
-                "DeepSpeed is not supported: Transformers starts it on accelerators only, where it has not been tested "
-                "with two networks. Shard with FSDP2 instead (examples/accelerate/fsdp2.yaml), or use plain data parallelism "
-                "(examples/accelerate/ddp.yaml)"
+                "DeepSpeed is not supported: Transformers starts it on accelerators only, where it has not been "
+                "tested with two networks. Shard with FSDP2 instead (examples/accelerate/fsdp2.yaml), or use plain "
+                "data parallelism (examples/accelerate/ddp.yaml)"
             )
         if not self.is_fsdp_enabled:
             return

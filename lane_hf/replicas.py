@@ -28,6 +28,11 @@ def checksum(state: Mapping[str, Tensor]) -> int:
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
+def checksum_of_text(text: str) -> int:
+    """Return a checksum of a text, below 2^63."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
 def check_replicas(checksums: Mapping[str, int], accelerator: Accelerator) -> None:
     """Compare checksums over all processes; every process must call this with the same names.
 

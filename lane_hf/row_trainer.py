@@ -6,18 +6,18 @@ import math
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
-from .checkpoint import load_state, save_state
 from .checks import check_labels, check_map_style, check_row_id_column, check_task
 from .errors import InputError
 from .networks import base_classifier, num_labels_of
-from .replicas import check_replicas, checksum
+from .replicas import check_replicas, checksum, checksum_of_text
+from .resumable_trainer import ResumableTrainer, Stateful
 from .row_data import ROW_ID, RowCollator, RowDataset
 from .row_statistics import Observation, RowStatistics
 from .step_rows import StepRows, pop_rows, without_fillers
@@ -28,17 +28,7 @@ if TYPE_CHECKING:
 _COMMON_LABEL_NAMES = ("labels", "label", "label_ids")
 
 
-class Stateful(Protocol):
-    """What a part of the training state must offer to live in checkpoints."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the state as tensors."""
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> Any:
-        """Continue from such a state."""
-
-
-class RowTrainer(Trainer):
+class RowTrainer(ResumableTrainer):
     """Ordinary fine-tuning that also records the margin of every training row.
 
     Drop-in for `transformers.Trainer` on single-label classifiers: the same constructor, the same steps, and
@@ -322,32 +312,30 @@ class RowTrainer(Trainer):
         return torch.device("cpu") if self.args.device.type == "mps" else self.args.device
 
     def _check_replicas(self) -> None:
-        parts = {name: part for name, part in self.stateful_parts().items() if not isinstance(part, nn.Module)}
-        check_replicas({name: checksum(part.state_dict()) for name, part in parts.items()}, self.accelerator)
+        states = {
+            name: part.state_dict() for name, part in self.stateful_parts().items() if not isinstance(part, nn.Module)
+        }
+        for state in states.values():
+            state.pop("totals", None)  # sums over rows, which an accelerator adds up in any order
+        check_replicas({name: checksum(state) for name, state in states.items()}, self.accelerator)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self.args, "check_replicas", False):
+            facts = self.dataset_fingerprint().items()
+            sums = {f"the training set ({name})": checksum_of_text(str(value)) for name, value in facts}
+            check_replicas(sums, self.accelerator)
         # The one place that a first start, a restart after running out of memory, a search trial and a resumed run
         # reach.
         self.reset_rows()
         return super()._prepare_for_training(*args, **kwargs)
 
-    def _facts(self) -> dict[str, int]:
-        return {"number_of_rows": len(self.train_dataset), "number_of_labels": self.num_labels}
+    def facts(self) -> dict[str, int]:
+        """Return numbers that must be the same when a run is resumed."""
+        return {"number_of_labels": self.num_labels}
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            parts = {name: part.state_dict() for name, part in self.stateful_parts().items()}
-            save_state(output_dir, parts, self._facts())
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            # First, so that a checkpoint that does not fit is refused in our words and not by the optimizer.
-            parts = self.stateful_parts()
-            state = load_state(checkpoint, set(parts), self._facts())
-            for name, part in parts.items():
-                part.load_state_dict(state[name])
-        super()._load_optimizer_and_scheduler(checkpoint)
+    def label_columns(self) -> list[str]:
+        """Return the names under which the training set may hold labels."""
+        return self._label_names()
 
     # ---- The table ----
 

@@ -66,6 +66,11 @@ class RowWeights:
             weights = self._gaussian(averages, buffer.negative_stats())
         return torch.where(seen, weights, 1.0)
 
+    def refit_is_due(self, epoch: float) -> bool:
+        """Return whether [`refit_if_due`] would fit anew, so that a step need not collect all labels for nothing."""
+        fits = self._config.reweight and self._config.weighting == "mixture"
+        return fits and math.floor(epoch) > self._mixture_epoch and epoch >= self._config.weighting_warmup
+
     def refit_if_due(self, buffer: AlmBuffer, labels: Tensor, epoch: float) -> None:
         """Fit the mixture anew at the start of each epoch after the warm-up; costs O(data set), once per epoch.
 
@@ -74,8 +79,7 @@ class RowWeights:
             labels: `[num_rows]` given labels, -1 for rows never seen.
             epoch: how far training is, in epochs.
         """
-        due = math.floor(epoch) > self._mixture_epoch and epoch >= self._config.weighting_warmup
-        if self._config.reweight and self._config.weighting == "mixture" and due:
+        if self.refit_is_due(epoch):
             # In main memory, where sums have one order: every process must get the same mixture to the last bit.
             averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
             if bool(seen.any()):

@@ -21,14 +21,14 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
 
-from .checkpoint import STATE_FILE
-from .errors import InputError
+from .display import first_line
+from .errors import CheckpointError, InputError
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
+from .resumable_trainer import disk_errors_named
+from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_data import make_collator, noise_rate, prepare_data, tokenise
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
         program: what the help calls the program.
 
     Returns:
-        The exit status: 0, or 2 if what the user gave is wrong (the message goes to standard error, in one line).
+        The exit status: 0; 1 if something could not be written; 2 if what the user gave is wrong. The message goes to
+        standard error, in one line.
     """
     try:
         model_args, data_args, config = parse(argv, program)
@@ -73,6 +74,9 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
     except InputError as error:
         _say(f"error: {printable(str(error))}", sys.stderr)
         return 2
+    except CheckpointError as error:
+        _say(f"error: {printable(str(error))}", sys.stderr)
+        return 1
     if config.process_index == 0:
         _say(summarise(result.metrics, result.issues, result.texts, result.output_dir, config.method), sys.stdout)
     return 0
@@ -91,6 +95,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
 
     Raises:
         InputError: an argument, a file or a data set is wrong.
+        CheckpointError: a checkpoint or a result could not be written.
     """
     use_all_cores(config)
     data = prepare_data(data_args, config)
@@ -105,13 +110,14 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     collator = make_collator(data_args, tokenizer, model_args.max_length, config.seed)
     trainer = _make_trainer(model, tokenizer, tokenised, collator, config)
     _write_run_config(output_dir, model_args, data_args, config)
-    metrics, issues = _train(trainer, data["train"], config, checkpoint)
-    if config.do_eval:
-        metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
-    if config.do_predict:
-        metrics |= _predict(trainer, tokenised["test"], output_dir)
-    if trainer.is_world_process_zero():
-        _write_json(output_dir / "metrics.json", metrics)
+    with disk_errors_named(f"the results in {output_dir}", output_dir):
+        metrics, issues = _train(trainer, data["train"], config, checkpoint)
+        if config.do_eval:
+            metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
+        if config.do_predict:
+            metrics |= _predict(trainer, tokenised["test"], output_dir)
+        if trainer.is_world_process_zero():
+            _write_json(output_dir / "metrics.json", metrics)
     if config.push_to_hub:
         trainer.push_to_hub()
     return Result(metrics, issues, data["train"]["text"], output_dir)
@@ -148,7 +154,7 @@ def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTra
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         hint = "" if Path(name).exists() else " (there is no folder of this name)"
-        raise InputError(f"the model {name!r} cannot be loaded{hint}: {_first_line(error)}") from error
+        raise InputError(f"the model {name!r} cannot be loaded{hint}: {first_line(error)}") from error
     _check_encoder(name, model, report)
     return tokenizer, model
 
@@ -208,7 +214,7 @@ def _make_trainer(
     except InputError:
         raise
     except (OSError, ValueError, ImportError, RuntimeError) as error:  # such as report_to without the package for it
-        raise InputError(f"the trainer cannot be set up: {_first_line(error)}") from error
+        raise InputError(f"the trainer cannot be set up: {first_line(error)}") from error
 
 
 # ---- Steps ----
@@ -250,20 +256,14 @@ def find_checkpoint(config: RunConfig) -> str | None:
     """Return the folder that training continues from, if it shall.
 
     Raises:
-        InputError: there is no such folder, or it is no checkpoint of this package.
+        InputError: there is no such folder, or it is no whole checkpoint of this package.
     """
     wanted = str(config.resume_from_checkpoint or False)
     if wanted.lower() == "false" or not config.do_train:
         return None
     if wanted.lower() == "true":
-        wanted = get_last_checkpoint(config.output_dir)
-        if wanted is None:
-            raise InputError(f"there is no checkpoint in {config.output_dir}: leave resume_from_checkpoint out")
-    if not Path(wanted).is_dir():
-        raise InputError(f"resume_from_checkpoint: there is no folder {wanted}")
-    for name in (STATE_FILE, TRAINER_STATE_NAME):
-        if not (Path(wanted) / name).is_file():
-            raise InputError(f"cannot resume from {wanted}: it has no {name}, so it is no checkpoint of lane_hf")
+        return str(last_whole_checkpoint(config.output_dir))
+    check_checkpoint(wanted)
     return wanted
 
 
@@ -328,8 +328,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _is_undefined(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)  # json has no NaN
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .display import excerpt, printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
-_EXCERPT = 40
+__all__ = ["printable", "summarise"]
+
 _WORST = 10
-_JOINERS = "\u200c\u200d"  # invisible, but many scripts and emoji are written with them
 
 
 def summarise(
@@ -45,16 +47,6 @@ def summarise(
     return "\n".join(lines)
 
 
-def printable(text: str) -> str:
-    """Return a text that a terminal can show: one line, and nothing in it that moves the cursor or changes colours.
-
-    Example:
-        >>> printable("one\\n two \\x1b[31m")
-        'one two \ufffd[31m'
-    """
-    return "".join(each if each.isprintable() or each in _JOINERS else "\ufffd" for each in " ".join(text.split()))
-
-
 def _detection(metrics: Mapping[str, float]) -> list[str]:
     if "detection_auroc" not in metrics:
         return []
@@ -70,12 +62,11 @@ def _worst(issues: "pd.DataFrame", texts: Sequence[str]) -> list[str]:
     flipped = rows["is_flipped"] if "is_flipped" in rows else [None] * len(rows)
     table = [("row", "given", "suggested", "sure", "ALM", "flipped" if "is_flipped" in rows else "", "text")]
     for row, known in zip(rows.itertuples(), flipped, strict=True):
-        text = printable(str(texts[row.row_id]))
-        excerpt = text if len(text) <= _EXCERPT else text[: _EXCERPT - 3] + "..."
         mark = "" if known is None else ("yes" if known else "no")
         sure, alm = f"{row.suggestion_confidence:.2f}", f"{row.alm:.1f}"
-        given, suggested = printable(str(row.given_label)), printable(str(row.suggested_label))
-        table.append((str(row.row_id), given, suggested, sure, alm, mark, excerpt))
+        shown = (excerpt(str(cell)) for cell in (row.given_label, row.suggested_label, texts[row.row_id]))
+        given, suggested, text = shown  # labels too: a column of texts may have been taken for them
+        table.append((str(row.row_id), given, suggested, sure, alm, mark, text))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
 

@@ -16,8 +16,8 @@ from .errors import InputError
 from .joint_trainer import JointTrainer
 from .margins import label_aware_margin, margin, smooth_probabilities
 from .networks import JointModel, check_auxiliary, checkpoint_activations, make_auxiliary
+from .resumable_trainer import Stateful
 from .row_statistics import Observation
-from .row_trainer import Stateful
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
 from .step_rows import StepRows
@@ -194,7 +194,8 @@ class LaneTrainer(JointTrainer):
 
     def _weights(self, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor) -> Tensor:
         epoch = self.state.epoch or 0.0
-        self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
+        if self.row_weights.refit_is_due(epoch):
+            self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
         weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lane_hf import checkpoint
-from lane_hf.checkpoint import FORMAT_VERSION, STATE_FILE, load_state, save_state
+from lane_hf.checkpoint import FORMAT_VERSION, STATE_FILE, check_state, load_state, save_state
 from lane_hf.errors import InputError
 
-FACTS = {"number_of_rows": 12, "number_of_labels": 3}
+FACTS = {"number_of_views": 12, "number_of_labels": 3}
+DATASET = {"rows": 12, "labels": "ab", "content": "cd", "content_in_any_order": "ef"}
 NAMES = {"rows", "auxiliary", "empty"}
 
 
@@ -38,14 +39,20 @@ def some_parts() -> dict[str, dict[str, torch.Tensor]]:
 
 
 def save(folder: Path) -> Path:
-    return save_state(folder, some_parts(), FACTS)
+    return save_state(folder, some_parts(), FACTS, DATASET)
+
+
+def load(folder: str | Path) -> dict[str, dict[str, torch.Tensor]]:
+    """What a trainer does: refuse what belongs to another run, then load."""
+    check_state(folder, FACTS, DATASET)
+    return load_state(folder, NAMES)
 
 
 @pytest.mark.parametrize("as_type", [str, Path])
 def test_round_trip(tmp_path: Path, as_type: type) -> None:
-    path = save_state(as_type(tmp_path), some_parts(), FACTS)
+    path = save_state(as_type(tmp_path), some_parts(), FACTS, DATASET)
     assert path == tmp_path / STATE_FILE
-    loaded = load_state(as_type(tmp_path), NAMES, FACTS)
+    loaded = load(as_type(tmp_path))
     assert loaded.keys() == NAMES
     for part, tensors in some_parts().items():
         assert loaded[part].keys() == tensors.keys()
@@ -56,7 +63,7 @@ def test_round_trip(tmp_path: Path, as_type: type) -> None:
 
 def test_a_checkpoint_without_any_part(tmp_path: Path) -> None:
     save_state(tmp_path, {}, {})
-    assert load_state(tmp_path, set(), {}) == {}
+    assert load_state(tmp_path, set()) == {}
 
 
 def test_nothing_but_the_state_is_left_in_the_folder(tmp_path: Path) -> None:
@@ -76,7 +83,7 @@ def test_a_write_that_fails_leaves_the_former_state(tmp_path: Path, monkeypatch:
         patch.setattr(checkpoint, "save_file", full_disk)
         with pytest.raises(OSError, match="no space left"):
             save_state(tmp_path, {}, FACTS)
-    assert load_state(tmp_path, NAMES, FACTS)["rows"]["skipped"].item() == 7
+    assert load(tmp_path)["rows"]["skipped"].item() == 7
     save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
 
@@ -98,8 +105,13 @@ def explode(path: Path) -> None:
 
 
 def rewrite(path: Path, **changes: str) -> None:
-    parts = {"format_version": str(FORMAT_VERSION), "facts": json.dumps(FACTS), "parts": json.dumps(sorted(NAMES))}
-    save_file(load_file(path), path, metadata={**parts, **changes})
+    header = {"facts": FACTS, "parts": sorted(NAMES), "dataset": DATASET}
+    metadata = {name: json.dumps(value) for name, value in header.items()}
+    save_file(load_file(path), path, metadata={"format_version": str(FORMAT_VERSION), **metadata, **changes})
+
+
+def with_dataset(path: Path, **changes: Any) -> None:
+    rewrite(path, dataset=json.dumps({**DATASET, **changes}))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -111,20 +123,32 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged"),
     "garbage": (lambda path: path.write_bytes(b"\xff\x00garbage" * 100), "is damaged"),
     "a pickle": (explode, "is damaged"),
-    "another version": (lambda path: rewrite(path, format_version="99"), "has format version 99.* reads 1"),
+    "another version": (lambda path: rewrite(path, format_version="99"), "has format version 99.* reads 2"),
     "no metadata": (lambda path: save_file(load_file(path), path), "has format version None"),
-    "no facts": (lambda path: rewrite(path, facts="{}"), "number of rows = None, now it is 12"),
-    "other rows": (lambda path: rewrite(path, facts='{"number_of_rows": 11}'), "number of rows = 11, now it is 12"),
+    "the first version": (lambda path: rewrite(path, format_version="1"), "has format version 1, .* reads 2"),
+    "no facts": (lambda path: rewrite(path, facts="{}"), "number of views = None, now it is 12"),
+    "facts cut short": (lambda path: rewrite(path, facts="{"), "the header of .* cannot be read"),
+    "other views": (lambda path: rewrite(path, facts='{"number_of_views": 11}'), "number of views = 11, now it is 12"),
+    "no data set": (lambda path: rewrite(path, dataset="{}"), "the training set had None rows, now it has 12"),
+    "other rows": (
+        lambda path: with_dataset(path, rows=11),
+        "had 11 rows, now it has 12",
+    ),
+    "shuffled": (
+        lambda path: with_dataset(path, content="xx"),
+        "rows in another order",
+    ),
+    "relabelled": (lambda path: with_dataset(path, labels="xx"), "it was relabelled"),
     "other labels": (
         lambda path: rewrite(path, facts=json.dumps({**FACTS, "number_of_labels": 4})),
         "number of labels = 4, now it is 3",
     ),
     "fewer parts": (
-        lambda path: save_state(path.parent, {"rows": {}, "empty": {}}, FACTS),
+        lambda path: save_state(path.parent, {"rows": {}, "empty": {}}, FACTS, DATASET),
         r"the state of \['empty', 'rows'\], this trainer has \['auxiliary', 'empty', 'rows'\]",
     ),
     "more parts": (
-        lambda path: save_state(path.parent, {**some_parts(), "similarity": {}}, FACTS),
+        lambda path: save_state(path.parent, {**some_parts(), "similarity": {}}, FACTS, DATASET),
         "'similarity'.*, this trainer has",
     ),
 }
@@ -136,7 +160,7 @@ def test_what_cannot_be_read_is_refused_in_its_own_words(tmp_path: Path, damage:
     spoil, message = DAMAGE[damage]
     spoil(path)
     with pytest.raises(InputError, match=message) as caught:
-        load_state(tmp_path, NAMES, FACTS)
+        load(tmp_path)
     text = str(caught.value)
     assert text.startswith(f"cannot resume from {tmp_path}: ")
     assert "\n" not in text
@@ -153,4 +177,4 @@ def test_the_bomb_is_live(tmp_path: Path) -> None:
 
 def test_a_fact_that_is_no_longer_asked_for_does_no_harm(tmp_path: Path) -> None:
     save(tmp_path)
-    assert load_state(tmp_path, NAMES, {"number_of_rows": 12}).keys() == NAMES
+    check_state(tmp_path, {"number_of_views": 12})

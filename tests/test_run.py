@@ -414,7 +414,7 @@ def test_there_must_be_something_to_resume_from(job: Job) -> None:
     outcome = job(train_file=train, resume_from_checkpoint=True)
     assert_refused(outcome, f"there is no checkpoint in {job.output_dir}: leave resume_from_checkpoint out")
     outcome = job(train_file=train, resume_from_checkpoint=job.folder / "none")
-    assert_refused(outcome, f"there is no folder {job.folder / 'none'}")
+    assert_refused(outcome, f"cannot resume from {job.folder / 'none'}: there is no such folder")
     for foreign in (job.folder, job.model):
         outcome = job(train_file=train, resume_from_checkpoint=foreign)
         assert_refused(outcome, f"cannot resume from {foreign}: it has no lane_state.safetensors")
@@ -425,7 +425,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(job: Job) -> None:
     assert job(train_file=train).status == 0
     checkpoint = job.output_dir / "checkpoint-1"
     outcome = job(train_file=job.data("more.csv", 40), num_train_epochs=2, resume_from_checkpoint=checkpoint)
-    assert_refused(outcome, "number of rows = 32, now it is 40", alone=False)
+    assert_refused(outcome, "the training set had 32 rows, now it has 40", alone=False)
     outcome = job(train_file=train, num_train_epochs=2, resume_from_checkpoint=checkpoint, method="plain")
     assert_refused(outcome, "Resume with the settings", alone=False)
     (checkpoint / "trainer_state.json").unlink()

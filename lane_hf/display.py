@@ -1,0 +1,57 @@
+"""Texts of users on a terminal: short, on one line, and without anything that steers it."""
+
+_EXCERPT = 40  # texts are the user's data: messages and logs show no more of them
+_JOINERS = "\u200c\u200d"  # invisible, but many scripts and emoji are written with them
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal can show: one line, and nothing in it that moves the cursor or changes colours.
+
+    Example:
+        >>> printable("one\\n two \\x1b[31m")
+        'one two \ufffd[31m'
+    """
+    return "".join(each if each.isprintable() or each in _JOINERS else "\ufffd" for each in " ".join(text.split()))
+
+
+def excerpt(text: str) -> str:
+    """Return a text, printable and cut to 40 characters.
+
+    Example:
+        >>> excerpt("word " * 20)
+        'word word word word word word word wo...'
+    """
+    # What is cut off anyway is not looked at: a cell may hold a megabyte, and spaces may be most of it.
+    shown = printable(text[: 50 * _EXCERPT])
+    return shown if len(shown) <= _EXCERPT and len(text) <= 50 * _EXCERPT else f"{shown[: _EXCERPT - 3]}..."
+
+
+def quoted(name: object) -> str:
+    """Return an excerpt in quotes, as a message names a column or a label.
+
+    Example:
+        >>> quoted("text")
+        "'text'"
+    """
+    return repr(excerpt(str(name)))
+
+
+def listed(names: list[str], most: int = 8) -> str:
+    """Return names as a list in a message: excerpts of the first few.
+
+    Example:
+        >>> listed(["text", "label"])
+        "'text', 'label'"
+    """
+    return ", ".join(map(quoted, names[:most])) + (", ..." if len(names) > most else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, at most 200 characters, or its name if it says nothing.
+
+    Example:
+        >>> first_line(ValueError("one\\ntwo")), first_line(ValueError())
+        ('one', 'ValueError')
+    """
+    lines = str(error).strip().splitlines()
+    return printable(lines[0][:200]) if lines else type(error).__name__

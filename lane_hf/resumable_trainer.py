@@ -1,0 +1,188 @@
+"""ResumableTrainer: a Trainer whose checkpoints hold further state, and are whole or refused."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import Trainer
+
+from .checkpoint import check_state, load_state, save_state
+from .display import first_line
+from .errors import CheckpointError, InputError
+from .fingerprint import Fingerprint, fingerprint
+from .resume import check_checkpoint, checkpoints, last_whole_checkpoint, what_is_missing
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+
+
+class Stateful(Protocol):
+    """What a part of the training state must offer to live in checkpoints."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state as tensors."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any:
+        """Continue from such a state."""
+
+
+class ResumableTrainer(Trainer):
+    """Trainer, except that a run goes on from a checkpoint exactly or not at all.
+
+    - [`stateful_parts`] are saved with each checkpoint, in a file that is written all or nothing.
+    - `resume_from_checkpoint=True` takes the newest whole checkpoint, not the newest folder.
+    - A checkpoint that is damaged, or belongs to another training set, is refused before anything is changed.
+    - If a checkpoint cannot be written, what there is of it is removed, and the error says what is left.
+    """
+
+    _fingerprint: Fingerprint | None = None
+
+    def stateful_parts(self) -> dict[str, Stateful]:
+        """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
+        return {}
+
+    def facts(self) -> dict[str, int]:
+        """Return numbers that must be the same when a run is resumed."""
+        return {}
+
+    def label_columns(self) -> list[str]:
+        """Return the names under which the training set may hold labels."""
+        return list(self.label_names)
+
+    def dataset_fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of what the model gets of the training set; taken once a run."""
+        if self._fingerprint is None:
+            dataset = self.train_dataset
+            if hasattr(dataset, "column_names") and hasattr(dataset, "remove_columns"):
+                dataset = self._remove_unused_columns(dataset, description="training")
+            self._fingerprint = fingerprint(dataset, self.label_columns())
+        return self._fingerprint
+
+    # ---- Resuming ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train like `Trainer.train`.
+
+        Args:
+            resume_from_checkpoint: folder of a checkpoint, or True for the newest whole one in `output_dir`.
+            *args: further positional arguments of `Trainer.train`.
+            **kwargs: further arguments of `Trainer.train`.
+
+        Raises:
+            InputError: the checkpoint is missing, damaged, or of another training set.
+            CheckpointError: a checkpoint could not be written.
+        """
+        self._fingerprint = None
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = str(last_whole_checkpoint(self.args.output_dir))
+        if resume_from_checkpoint and self.train_dataset is not None:
+            check_checkpoint(resume_from_checkpoint)
+            check_state(resume_from_checkpoint, self.facts(), self.dataset_fingerprint())
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
+        with _damage_is_named(resume_from_checkpoint, "the weights"):
+            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        super()._issue_warnings_after_load(load_result)
+        names = ("_keys_to_ignore_on_save", "all_tied_weights_keys", "_tied_weights_keys")
+        optional = {key for name in names for key in getattr(self.model, name, None) or ()}
+        missing = sorted(set(load_result.missing_keys) - optional)
+        if missing:
+            raise InputError(f"the checkpoint is of another model: it has no weights for {missing[0]}")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            parts = self.stateful_parts()
+            state = load_state(checkpoint, set(parts))
+            for name, part in parts.items():
+                with _damage_is_named(checkpoint, f"the state of {name}"):
+                    part.load_state_dict(state[name])
+        with _damage_is_named(checkpoint, "the state of the optimizer or scheduler"):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _damage_is_named(checkpoint, "the state of the random numbers"):
+            super()._load_rng_state(checkpoint)
+
+    # ---- Saving ----
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            parts = {name: part.state_dict() for name, part in self.stateful_parts().items()}
+            save_state(output_dir, parts, self.facts(), self.dataset_fingerprint())
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model like `Trainer.save_model`.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        folder = Path(output_dir or self.args.output_dir)
+        if _internal_call:  # part of a checkpoint
+            super().save_model(output_dir, _internal_call)
+            return
+        with disk_errors_named(f"the model in {folder}", self.args.output_dir):
+            super().save_model(output_dir, _internal_call)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run_dir = Path(self._get_output_dir(trial=trial))
+        folder = run_dir / f"checkpoint-{self.state.global_step}"
+        try:
+            with disk_errors_named(str(folder), run_dir, except_folder=folder):
+                super()._save_checkpoint(model, trial)
+        except CheckpointError:
+            if what_is_missing(folder) is None:  # it is whole: the error came after it
+                raise
+            shutil.rmtree(folder, ignore_errors=True)  # it would only take space and be mistaken for a checkpoint
+            raise
+
+
+@contextmanager
+def disk_errors_named(what: str, run_dir: str | Path, except_folder: Path | None = None) -> Iterator[None]:
+    """Turn errors of the disk into a `CheckpointError` that says what is left.
+
+    Args:
+        what: what is being written.
+        run_dir: folder of the run, with its checkpoints.
+        except_folder: a checkpoint that does not count as left.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _is_of_the_disk(error):
+            raise
+        left = [path for path in checkpoints(run_dir) if path != except_folder and what_is_missing(path) is None]
+        advice = f"go on from {left[0]}, which is whole, with resume_from_checkpoint" if left else "start anew"
+        raise CheckpointError(
+            f"{what} could not be written ({first_line(error)}): make room or mend the disk, then {advice}"
+        ) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _DISK_ERRORS
+    # PyTorch and safetensors report what the operating system said in exceptions of their own.
+    own = ("PytorchStreamWriter", "inline_container", "I/O error", "iostream error")
+    return any(text in str(error) for text in own)
+
+
+@contextmanager
+def _damage_is_named(folder: str | None, what: str) -> Iterator[None]:
+    """Say which part of a checkpoint cannot be loaded, instead of how its reader failed."""
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # readers of damaged bytes fail in every way
+        raise InputError(
+            f"cannot resume from {folder}: {what} cannot be loaded ({first_line(error)}). The file is damaged, or of "
+            "another model or other settings: resume from an earlier checkpoint, or with those of the first run"
+        ) from error
