@@ -49,7 +49,7 @@ def what_is_missing(folder: str | Path) -> str | None:
     if not (folder / STATE_FILE).is_file():
         return (
             f"it has no {STATE_FILE}. It was written by another trainer, or with save_only_model=True, which leaves "
-            "out what resuming needs, or saving it was cut short"
+            "out what resuming needs, or saving it was cut short. Resume from another checkpoint"
         )
     wanted = {
         "weights": [*folder.glob("*model*")],

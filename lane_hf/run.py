@@ -133,7 +133,8 @@ def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTra
         InputError: the model cannot be found, is damaged, or is no text encoder with a tokenizer.
     """
     name = args.model_name_or_path or default_model()
-    where = {"revision": args.revision or "main", "cache_dir": args.cache_dir}
+    # Said outright, because Transformers asks at the terminal otherwise.
+    where = {"revision": args.revision or "main", "cache_dir": args.cache_dir, "trust_remote_code": False}
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         raise InputError(f"the folder {name} holds no model: it has no config.json")
     try:
