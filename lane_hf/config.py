@@ -205,7 +205,13 @@ class LaneConfig(TrainingArguments):
 
 
 class _Token(str):
-    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled."""
+    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled.
+
+    Nor is it shown where the arguments are: the `repr` of a dataclass shows every field.
+    """
+
+    def __repr__(self) -> str:
+        return "'<HUB_TOKEN>'"
 
     def __reduce__(self) -> tuple[type[str], tuple[()]]:
         return str, ()

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from .config import LaneConfig
+from .display import excerpt, quoted
 from .errors import InputError
 
 DEMO = "demo"
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+_TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
+_MESSAGE_LENGTH = 300
 
 
 @dataclass
@@ -143,7 +147,23 @@ class _Parser(HfArgumentParser):
                 action.nargs, action.const = "?", True  # `--bf16` alone, as in the scripts of Transformers
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. See --help")
+        raise InputError(f"{_one_line(message)}. See --help")
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain yaml only: aliases can blow a small file up to any size, and a repeated name hides a setting."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not supported", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a name occurs more than once", node.start_mark)
+        return mapping
 
 
 def parse(
@@ -169,7 +189,7 @@ def parse(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(_GROUPS, program)
-    if argv and argv[0].lower().endswith(_CONFIG_SUFFIXES):
+    if argv and not argv[0].startswith("-") and argv[0].lower().endswith(_CONFIG_SUFFIXES):
         _apply_file(parser, Path(argv.pop(0)))
     try:
         model, data, config, remaining = parser.parse_args_into_dataclasses(
@@ -177,10 +197,12 @@ def parse(
         )
     except InputError:
         raise
-    except (ValueError, TypeError, ImportError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+    except Exception as error:  # Transformers and Accelerate check values each in its own way, also by opening files
+        raise InputError(_one_line(str(error) or type(error).__name__)) from error
     if remaining:
-        raise InputError(f"unknown argument {remaining[0]}{_guess(remaining[0].lstrip('-'), parser)}. See --help")
+        guess = _guess(remaining[0].lstrip("-"), parser)
+        given = remaining[0].partition("=")[0] if "token" in remaining[0] + guess else remaining[0]
+        raise InputError(f"unknown argument {_TOKEN.sub('hf_...', excerpt(given))}{guess}. See --help")
     _check(data, model, config)
     return model, data, config
 
@@ -190,11 +212,12 @@ def _apply_file(parser: HfArgumentParser, path: Path) -> None:
     known = _argument_names(parser)
     for name in values:
         if name not in known:
-            raise InputError(f"{path}: unknown argument {name!r}{_guess(str(name), parser)}")
+            shown = quoted(name) if isinstance(name, str) else excerpt(repr(name))
+            raise InputError(f"{path}: unknown argument {_TOKEN.sub('hf_...', shown)}{_guess(str(name), parser)}")
     try:
         defaults = {name: _convert(parser, name, value) for name, value in values.items()}
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # of the values or of writing them as json
+        raise InputError(f"{path}: {_one_line(str(error))}") from error
     parser.set_defaults(**defaults)
 
 
@@ -203,12 +226,29 @@ def _read_file(path: Path) -> dict[Any, Any]:
         raise InputError(f"{path}: no such file")
     try:
         content = path.read_text(encoding="utf-8-sig")
-        values = json.loads(content) if path.suffix.lower() == ".json" else yaml.safe_load(content)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        is_json = path.suffix.lower() == ".json"
+        values = json.loads(content, object_pairs_hook=_unique) if is_json else _Loader(content).get_single_data()
+    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a token
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}: cannot be read ({_one_line(reason)}{where})") from error
+    except Exception as error:  # yaml leaves many errors of wrongly typed values as they come
+        raise InputError(f"{path}: cannot be read ({_one_line(str(error) or type(error).__name__)})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected names and values, such as 'seed: 7'")
     return values
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a name occurs more than once")
+    return mapping
+
+
+def _one_line(message: str) -> str:
+    return _TOKEN.sub("hf_...", " ".join(message.split()))[:_MESSAGE_LENGTH]
 
 
 def _convert(parser: HfArgumentParser, name: str, value: Any) -> Any:
@@ -223,12 +263,14 @@ def _convert(parser: HfArgumentParser, name: str, value: Any) -> Any:
     if isinstance(value, list):
         is_list = next(action.nargs for action in parser._actions if action.dest == name) == "+"
         if not is_list and not any("list" in str(each) for each in get_args(types)):
-            raise InputError(f"{name} takes one value, got the list {value}")
+            raise InputError(
+                f"{name} takes one value, got the list {excerpt(str(value)) if name != 'hub_token' else '...'}"
+            )
         if not is_list:
             return value
         arguments = [f"--{name}", *map(str, value)]
     else:
-        arguments = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+        arguments = [f"--{name}={json.dumps(value, default=str) if isinstance(value, dict) else value}"]
     return getattr(parser.parse_known_args(arguments)[0], name)
 
 

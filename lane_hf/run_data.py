@@ -66,8 +66,9 @@ def _distances(args: DataArguments, train: Dataset) -> np.ndarray:
 def _load_splits(args: DataArguments) -> DatasetDict:
     if args.train_file is not None:
         files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        tables = {split: read_table(path) for split, path in files.items() if path is not None}
-        return to_text_and_label(tables, args.text_column, args.label_column, keep=args.view_columns or ())
+        files = {split: path for split, path in files.items() if path is not None}
+        tables = {split: read_table(path) for split, path in files.items()}
+        return to_text_and_label(tables, args.text_column, args.label_column, args.view_columns or (), sources=files)
     name = args.dataset or DEMO
     if name in names():
         return load(name, args.data_dir)

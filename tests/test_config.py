@@ -66,6 +66,8 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "temperature": ("0.7", 0.7),
         "aux_contrastive_grad": ("True", True),
         "auxiliary_on_views": ("True", True),
+        "gather_across_devices": ("True", True),
+        "check_replicas": ("True", True),
     }
     assert words.keys() == {each.name for each in OURS}
     parsed = parse(tmp_path, *(text for name, (word, _) in words.items() for text in (f"--{name}={word}",)))

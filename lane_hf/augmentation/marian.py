@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ..display import first_line
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _fetch_config(hub_id: str, revision: str | None) -> Path:
         reason = "there is no folder of this name, the Hub cannot be reached, and its local cache has no such model"
         raise InputError(f"the translation model {hub_id!r} cannot be found: {reason}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"the translation model {hub_id!r} cannot be found: {_first_line(error)}") from error
+        raise InputError(f"the translation model {hub_id!r} cannot be found: {first_line(error)}") from error
 
 
 def _check_kind(name: str, config: Path) -> None:
@@ -141,7 +142,7 @@ def _check_kind(name: str, config: Path) -> None:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(
-            f"the config.json of the translation model {name!r} is damaged: {_first_line(error)}"
+            f"the config.json of the translation model {name!r} is damaged: {first_line(error)}"
         ) from error
     if kind != "marian":
         # Other translators must be told the languages in their own ways, and without that they translate anyhow.
@@ -257,7 +258,7 @@ def _load(found: FoundModel, dtype: "torch.dtype") -> "tuple[MarianTokenizer, Ma
                 **where,
             )
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         hint = "; 'name@refs/pr/N' takes a converted revision of the Hub" if "safetensors" in reason else ""
         raise InputError(f"the translation model {found.name!r} cannot be loaded: {reason}{hint}") from error
     # Transformers makes up what is missing and goes on. Tied and computed weights do not count as missing.
@@ -304,8 +305,3 @@ def _sampler(seeds: Sequence[int], temperature: float) -> Any:
             return scores.float() / temperature - noise.clamp_min(1e-30).log().to(scores.device)
 
     return GumbelSampler()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

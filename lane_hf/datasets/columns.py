@@ -1,20 +1,23 @@
 """From tables to `DatasetDict(text, label)`: which column is which, and what the labels are called."""
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from ..display import excerpt, listed, quoted
 from ..errors import InputError
 from .tables import is_unicode
 
 _FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
 _FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
-_INTEGER = re.compile(r"[+-]?\d+\.0+")  # as tables write whole numbers once a cell was missing: 1.0
-_FRACTION = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+_INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # as tables write whole numbers once a cell was missing: 1.0
+_FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?|[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
+_INEXACT = 2.0**53  # from here on, a floating-point number stands for several whole numbers
 _SHOWN = 5
 _MANY_LABELS = 50  # above this, a column in which every other value is new holds no class labels
 
@@ -24,6 +27,7 @@ def to_text_and_label(
     text_column: str | None = None,
     label_column: str | None = None,
     keep: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> DatasetDict:
     """Build splits with the features `text` and `label` from tables.
 
@@ -34,6 +38,7 @@ def to_text_and_label(
         text_column: the column of texts; None guesses, if only one column can be meant.
         label_column: the column of labels; None guesses likewise.
         keep: further columns of texts that the training split shall have, such as augmented texts.
+        sources: the file of each table, for messages.
 
     Returns:
         Splits with `text` (string) and `label` (`ClassLabel`); an unlabelled test split has `text` only.
@@ -47,33 +52,54 @@ def to_text_and_label(
         >>> to_text_and_label({"train": table})["train"].features["label"].names
         ['no', 'yes']
     """
-    train = tables["train"].drop(columns=list(keep), errors="ignore")  # what is kept is not the text itself
-    label_column = _choose(train, label_column, "label", _FOR_LABEL, exclude=text_column)
-    text_column = _choose(train, text_column, "text", _FOR_TEXT, exclude=label_column)
-    if text_column == label_column:
-        raise InputError(f"texts and labels cannot both be in column {text_column!r}: give two different columns")
-    names = _label_names(_column(train, label_column, "train"), label_column)
+    sources = sources or {}
+    keep = list(dict.fromkeys(keep))
+    with _naming(sources.get("train")):
+        train = tables["train"].drop(columns=keep, errors="ignore")  # what is kept is not the text itself
+        label_column = _choose(train, label_column, "label", _FOR_LABEL, exclude=text_column)
+        text_column = _choose(train, text_column, "text", _FOR_TEXT, exclude=label_column)
+        if text_column == label_column:
+            raise InputError(
+                f"texts and labels cannot both be in column {quoted(text_column)}: give two different columns"
+            )
+        names = _label_names(_column(train, label_column, "train"), label_column)
     splits = {}
     for split, table in tables.items():
-        texts = _texts(_column(table, text_column, split), text_column, split)
-        if split == "test" and label_column not in table.columns:
-            splits[split] = Dataset.from_dict({"text": texts}, features=Features({"text": Value("string")}))
-            continue
-        labels = _labels(_column(table, label_column, split), names, label_column, split)
-        features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
-        splits[split] = Dataset.from_dict({"text": texts, "label": labels}, features=features)
-    for column in keep:
-        texts = _texts(_column(tables["train"], column, "train"), column, "train")
-        splits["train"] = splits["train"].add_column(column, texts)
+        with _naming(sources.get(split)):
+            splits[split] = _split(table, text_column, label_column, names, split)
+    with _naming(sources.get("train")):
+        for column in keep:
+            if column in splits["train"].column_names:
+                raise InputError(f"a column of views cannot be called {column!r}: rename it")
+            texts = _texts(_column(tables["train"], column, "train"), column, "train")
+            splits["train"] = splits["train"].add_column(column, texts)
     return DatasetDict(splits)
+
+
+@contextlib.contextmanager
+def _naming(source: str | None) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if source else str(error)) from error
+
+
+def _split(table: pd.DataFrame, text_column: str, label_column: str, names: list[str], split: str) -> Dataset:
+    texts = _texts(_column(table, text_column, split), text_column, split)
+    if split == "test" and label_column not in table.columns:
+        return Dataset.from_dict({"text": texts}, features=Features({"text": Value("string")}))
+    labels = _labels(_column(table, label_column, split), names, label_column, split)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    return Dataset.from_dict({"text": texts, "label": labels}, features=features)
 
 
 def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[str], exclude: str | None) -> str:
     columns = [str(column) for column in table.columns]
-    listed = ", ".join(map(repr, columns))
     if given is not None:
         if given not in columns:
-            raise InputError(f"there is no column {given!r} in the training data: the columns are {listed}")
+            raise InputError(
+                f"there is no column {quoted(given)} in the training data: the columns are {listed(columns)}"
+            )
         return given
     remaining = [column for column in columns if column != exclude]
     found = [column for column in remaining if column.lower() in usual]
@@ -81,14 +107,14 @@ def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[s
         found = [column for column in remaining if all(isinstance(cell, str | None) for cell in table[column])]
     if len(found) != 1:
         problem = "cannot tell which column holds" if found else "no column looks like"
-        raise InputError(f"{problem} the {kind}s: the columns are {listed}. Say which with --{kind}_column")
+        raise InputError(f"{problem} the {kind}s: the columns are {listed(columns)}. Say which with --{kind}_column")
     return found[0]
 
 
 def _column(table: pd.DataFrame, name: str, split: str) -> list[Any]:
     if name not in table.columns:
-        listed = ", ".join(map(repr, table.columns))
-        raise InputError(f"the {split} data has no column {name!r}: its columns are {listed}")
+        columns = [str(column) for column in table.columns]
+        raise InputError(f"the {split} data has no column {quoted(name)}: its columns are {listed(columns)}")
     return table[name].tolist()
 
 
@@ -99,11 +125,11 @@ def _is_missing(cell: Any) -> bool:
 def _texts(cells: list[Any], column: str, split: str) -> list[str]:
     missing = [row for row, cell in enumerate(cells) if _is_missing(cell)]
     if missing:
-        raise InputError(f"{split} data: {_rows(missing)} no text in column {column!r}: fill or remove them")
+        raise InputError(f"{split} data: {_rows(missing)} no text in column {quoted(column)}: fill or remove them")
     wrong = [row for row, cell in enumerate(cells) if not isinstance(cell, str)]
     if wrong:
         kind = type(cells[wrong[0]]).__name__
-        raise InputError(f"{split} data: column {column!r} holds {kind} where text is expected (row {wrong[0]})")
+        raise InputError(f"{split} data: column {quoted(column)} holds {kind} where text is expected (row {wrong[0]})")
     _check_unicode(cells, column, split)
     return cells
 
@@ -112,31 +138,38 @@ def _check_unicode(cells: list[Any], column: str, split: str) -> None:
     halves = [row for row, cell in enumerate(cells) if not is_unicode(str(cell))]
     if halves:
         raise InputError(
-            f"{split} data: {_rows(halves)} half a character in column {column!r}: mend the escapes in it"
+            f"{split} data: {_rows(halves)} half a character in column {quoted(column)}: mend the escapes in it"
         )
 
 
 def _key(cell: Any) -> str:
     # 1, 1.0, "1" and "1.0" are the same label: files differ in how they write a number.
-    is_whole = cell.is_integer() if isinstance(cell, float) else _INTEGER.fullmatch(str(cell))
-    return str(int(float(cell))) if is_whole else str(cell)
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() else str(cell)
+    whole = _INTEGER.fullmatch(str(cell))
+    if whole is None:
+        return str(cell)
+    return "0" if whole[1] == "-0" else whole[1]  # not by way of a number: a float would round 9007199254740993.0
 
 
 def _label_names(cells: list[Any], column: str) -> list[str]:
     _check_label_cells(cells, column, "train")
     names = {_key(cell) for cell in cells}
     if len(names) < 2:  # noqa: PLR2004
-        raise InputError(f"all rows of the training data have the label {next(iter(names))!r}: at least 2 are needed")
+        raise InputError(
+            f"all rows of the training data have the label {quoted(next(iter(names)))}: at least 2 are needed"
+        )
     fractions = sorted(name for name in names if _FRACTION.fullmatch(name))
     if fractions and all(_FRACTION.fullmatch(name) or _is_integer(name) for name in names):
         raise InputError(
-            f"column {column!r} holds numbers with fractions, such as {fractions[0]}: regression is not supported. If "
-            "they stand for classes, give these names; else say which column holds the labels with --label_column"
+            f"column {quoted(column)} holds numbers with fractions, such as {excerpt(fractions[0])}: regression is "
+            "not supported. If they stand for classes, give these names; else say which column holds the labels with "
+            "--label_column"
         )
     if len(names) > _MANY_LABELS and len(names) > len(cells) // 2:
         raise InputError(
-            f"column {column!r} has {len(names)} different values in {len(cells)} rows: these are no class labels "
-            "(regression is not supported). Say which column holds the labels with --label_column"
+            f"column {quoted(column)} has {len(names)} different values in {len(cells)} rows: these are no class "
+            "labels (regression is not supported). Say which column holds the labels with --label_column"
         )
     if all(map(_is_integer, names)):
         return sorted(names, key=lambda name: (int(name), name))  # "1" and "01" in the same order every time
@@ -156,10 +189,10 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
     index = {name: number for number, name in enumerate(names)}
     unknown = [row for row, cell in enumerate(cells) if _key(cell) not in index]
     if unknown:
-        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        shown = ", ".join(map(excerpt, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+        label = quoted(_key(cells[unknown[0]]))
         raise InputError(
-            f"{split} data: label {_key(cells[unknown[0]])!r} (row {unknown[0]}) does not occur in the training data, "
-            f"which has {shown}"
+            f"{split} data: label {label} (row {unknown[0]}) does not occur in the training data, which has {shown}"
         )
     return [index[_key(cell)] for cell in cells]
 
@@ -167,13 +200,19 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
 def _check_label_cells(cells: list[Any], column: str, split: str) -> None:
     missing = [row for row, cell in enumerate(cells) if _is_missing(cell) or str(cell) == ""]
     if missing:
-        raise InputError(f"{split} data: {_rows(missing)} no label in column {column!r}: fill or remove them")
+        raise InputError(f"{split} data: {_rows(missing)} no label in column {quoted(column)}: fill or remove them")
     lists = [row for row, cell in enumerate(cells) if not isinstance(cell, (str, int, float))]
     if lists:
         kind = type(cells[lists[0]]).__name__
         raise InputError(
-            f"{split} data: column {column!r} holds {kind} (row {lists[0]}): multi-label and token classification are "
-            "not supported, only one label a row, as text or a number"
+            f"{split} data: column {quoted(column)} holds {kind} (row {lists[0]}): multi-label and token "
+            "classification are not supported, only one label a row, as text or a number"
+        )
+    inexact = [row for row, cell in enumerate(cells) if isinstance(cell, float) and not abs(cell) < _INEXACT]
+    if inexact:
+        raise InputError(
+            f"{split} data: {_rows(inexact)} a label in column {quoted(column)} that floating-point numbers cannot "
+            "tell from its neighbours: write labels as text or as whole numbers"
         )
     _check_unicode(cells, column, split)
 
