@@ -18,13 +18,14 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.skipif(REASON is not None, reason=str(REASON))
-def test_two_hosts_equal_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_two_hosts_equal_one_process(tmp_path: Path, launcher: str) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
     launch(SCRIPT, 1, str(one), json.dumps(SCENARIOS))
     with two_hosts():
-        launch_on_both(SCRIPT, str(two), json.dumps(SCENARIOS))
+        launch_on_both(SCRIPT, str(two), json.dumps(SCENARIOS), launcher=launcher)
         sent = bytes_sent()
     for name in SCENARIOS:
         expected, actual = (torch.load(folder / f"{name}.pt", weights_only=True) for folder in (one, two))

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +45,13 @@ def two_hosts() -> Iterator[None]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
-def launch_on_both(script: Path, *arguments: str, timeout: int = 300) -> None:
-    """Run a script with torchrun, one process on each host, which meet at the first host's address."""
-    hosts = [subprocess.Popen(_command(rank, script, arguments), env=_environment(), **_PIPES) for rank in (0, 1)]
+def launch_on_both(script: Path, *arguments: str, launcher: str = "torchrun", timeout: int = 300) -> None:
+    """Run a script, one process on each host, which meet at the first host's address."""
+    commands = [[*LAUNCHERS[launcher](rank), str(script), *arguments] for rank in (0, 1)]
+    hosts = [
+        subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-m", *command], env=_environment(), **_PIPES)
+        for name, command in zip(NAMES, commands, strict=True)
+    ]
     try:
         said = [host.communicate(timeout=timeout)[1] for host in hosts]
     finally:
@@ -66,11 +70,19 @@ def bytes_sent() -> int:
 _PIPES: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
 
 
-def _command(rank: int, script: Path, arguments: tuple[str, ...]) -> list[str]:
+def _torchrun(rank: int) -> list[str]:
     meeting = ["--master_addr", ADDRESSES[0], "--master_port", str(PORT)]
-    where = ["--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1", *meeting]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *where]
-    return ["ip", "netns", "exec", NAMES[rank], *launcher, str(script), *arguments]
+    return ["torch.distributed.run", "--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1", *meeting]
+
+
+def _accelerate(rank: int) -> list[str]:
+    meeting = ["--main_process_ip", ADDRESSES[0], "--main_process_port", str(PORT)]
+    config = Path(__file__).parents[2] / "examples" / "accelerate" / "two_nodes.yaml"
+    where = ["--config_file", str(config), "--num_processes", "2", "--machine_rank", str(rank), *meeting]
+    return ["accelerate.commands.launch", *where]
+
+
+LAUNCHERS: dict[str, Callable[[int], list[str]]] = {"torchrun": _torchrun, "accelerate": _accelerate}
 
 
 def _environment() -> dict[str, str]:
