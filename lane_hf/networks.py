@@ -335,3 +335,27 @@ def _reset_last_linear(classifier: nn.Module, num_labels: int) -> None:
             "'shared' or 'none'"
         )
     heads[-1].reset_parameters()
+
+
+class OwnState:
+    """The state of an auxiliary network without what it holds in common with the classifier.
+
+    Args:
+        auxiliary: the auxiliary network.
+        classifier: the classifier.
+    """
+
+    def __init__(self, auxiliary: nn.Module, classifier: nn.Module) -> None:
+        self.auxiliary = auxiliary
+        of_classifier = {id(parameter) for parameter in classifier.parameters()}
+        named = auxiliary.named_parameters(remove_duplicate=False)
+        self.common = {name for name, parameter in named if id(parameter) in of_classifier}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors that are the auxiliary network's own."""
+        return {name: tensor for name, tensor in self.auxiliary.state_dict().items() if name not in self.common}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from such a state."""
+        known = {name: tensor for name, tensor in self.auxiliary.state_dict().items() if name in self.common}
+        self.auxiliary.load_state_dict({**known, **state})

@@ -15,11 +15,12 @@ from transformers import Trainer, TrainerCallback
 
 from .checks import check_labels, check_map_style, check_row_id_column, check_task
 from .errors import InputError
-from .networks import base_classifier, num_labels_of
+from .networks import OwnState, base_classifier, num_labels_of
 from .replicas import check_replicas, checksum, checksum_of_text
 from .resumable_trainer import ResumableTrainer, Stateful
 from .row_data import ROW_ID, RowCollator, RowDataset
 from .row_statistics import Observation, RowStatistics
+from .sampling import by_epoch, innermost_sampler
 from .step_rows import StepRows, pop_rows, without_fillers
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class RowTrainer(ResumableTrainer):
         self._term_steps = 0
         self._share = 1.0
         self._rows_per_epoch = 0
+        self._sampler: Any = None
         self._warned_of_skipped = False
         self._rows: RowDataset | None = None
         self.add_callback(_EpochOfRows(self))
@@ -98,7 +100,7 @@ class RowTrainer(ResumableTrainer):
         self._rows = RowDataset(dataset)
         row_collator = RowCollator(collator, self._label_names(), self.num_labels)
         with _replaced(self, "data_collator", row_collator):
-            return self._get_dataloader(
+            loader = self._get_dataloader(
                 dataset=self._rows,
                 description="Training",
                 batch_size=self._train_batch_size,
@@ -106,9 +108,12 @@ class RowTrainer(ResumableTrainer):
                 sampler_fn=lambda _: self._sampler_of_rows(),
                 is_training=True,
             )
+        self._sampler = innermost_sampler(loader)
+        return loader
 
     def _sampler_of_rows(self) -> Any:
-        sampler = self._get_train_sampler(self.train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = by_epoch(self._get_train_sampler(self.train_dataset), seed)
         self._rows_per_epoch = len(self.train_dataset if sampler is None else sampler)
         return sampler
 
@@ -118,9 +123,11 @@ class RowTrainer(ResumableTrainer):
         return 1 + getattr(self.data_collator, "num_views", 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the training rows which epoch begins."""
+        """Tell the training rows and their sampler which epoch begins."""
         if self._rows is not None:
             self._rows.set_epoch(epoch)
+        if hasattr(self._sampler, "set_epoch"):
+            self._sampler.set_epoch(epoch)
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
@@ -313,7 +320,7 @@ class RowTrainer(ResumableTrainer):
 
     def _check_replicas(self) -> None:
         states = {
-            name: part.state_dict() for name, part in self.stateful_parts().items() if not isinstance(part, nn.Module)
+            name: part.state_dict() for name, part in self.stateful_parts().items() if not isinstance(part, OwnState)
         }
         for state in states.values():
             state.pop("totals", None)  # sums over rows, which an accelerator adds up in any order

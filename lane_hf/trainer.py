@@ -15,7 +15,7 @@ from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, s
 from .errors import InputError
 from .joint_trainer import JointTrainer
 from .margins import label_aware_margin, margin, smooth_probabilities
-from .networks import JointModel, check_auxiliary, checkpoint_activations, make_auxiliary
+from .networks import JointModel, OwnState, check_auxiliary, checkpoint_activations, make_auxiliary
 from .resumable_trainer import Stateful
 from .row_statistics import Observation
 from .row_weights import RowWeights
@@ -254,7 +254,8 @@ class LaneTrainer(JointTrainer):
         parts = {"alm": self.alm, "weights": self.row_weights, "similarity": self.similarity}
         # Sharded, the auxiliary lies in the checkpoint of the engine, with the classifier.
         in_engine = self.args.is_neutral or self.is_fsdp_enabled
-        parts["auxiliary"] = None if in_engine else self.auxiliary_model
+        has_own = not in_engine and self.auxiliary_model is not None
+        parts["auxiliary"] = OwnState(self.auxiliary_model, self.model) if has_own else None
         return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
 
     def _row_scores(self) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lane_hf import InputError, LaneTrainer, RowTrainer
 from lane_hf.metrics import compute_metrics
@@ -120,16 +121,24 @@ def test_sampling_strategies(tmp_path: Path, kind: type, strategy: str) -> None:
     assert_trains(make_trainer(tmp_path, kind=kind, train_sampling_strategy=strategy))
 
 
-def test_group_by_length_orders_rows_as_trainer_does(tmp_path: Path) -> None:
-    row = make_trainer(
-        tmp_path, kind=RowTrainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments
-    )
-    row.train()
-    stock = make_trainer(
-        tmp_path, kind=Trainer, train_sampling_strategy="group_by_length", args_kind=TrainingArguments
-    )
-    stock.train()
-    assert_same_weights(row.model, stock.model)
+def test_length_groups_are_those_of_transformers_and_depend_on_seed_and_epoch_only(tmp_path: Path) -> None:
+    def order(seed: int, numbers_drawn: int) -> list[list[int]]:
+        rows = make_trainer(tmp_path, kind=RowTrainer, train_sampling_strategy="group_by_length", data_seed=seed)
+        loader, epochs = rows.get_train_dataloader(), []
+        for epoch in (0, 1):
+            torch.rand(numbers_drawn)
+            rows.set_epoch(epoch)
+            epochs.append([row for batch in loader for row in batch["row_id"].tolist()])
+        return epochs
+
+    first = order(seed=3, numbers_drawn=0)
+    assert first == order(seed=3, numbers_drawn=7)
+    assert first[0] != first[1]
+    assert first != order(seed=4, numbers_drawn=0)
+    lengths = [len(ids) for ids in dataset_for("bert")["input_ids"]]
+    for seed, epoch in ((3, 0), (4, 1)):  # seed and epoch add up, as they do for Accelerate's random sampler
+        stock = LengthGroupedSampler(8, lengths=lengths, generator=torch.Generator().manual_seed(seed + epoch))
+        assert order(seed=seed, numbers_drawn=0)[epoch] == list(stock)
 
 
 @TRAINERS

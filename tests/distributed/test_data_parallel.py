@@ -39,6 +39,13 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "shared_auxiliary": {"auxiliary": "shared"},
 }
 FAULTS = {"meddled": {"meddle": True}}
+# Dropout makes the processes draw different numbers of random numbers; 8 is in the middle of the second epoch.
+DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 4}
+RESUMED = {
+    f"{name}{suffix}": {**DRAWING, "train_sampling_strategy": strategy, "folder": name, **resume}
+    for name, strategy in (("at_random", "random"), ("by_length", "group_by_length"))
+    for suffix, resume in (("", {}), ("_resumed", {"resume": "checkpoint-8"}))
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any
     results: dict[int, dict[str, Any]] = {}
     for processes in (1, 2, 3):
         folder = tmp_path_factory.mktemp(f"processes_{processes}")
-        scenarios = SCENARIOS if processes == 1 else {**SCENARIOS, **FAULTS}
+        scenarios = {**SCENARIOS, **RESUMED, **({} if processes == 1 else FAULTS)}
         launch(SCRIPT, processes, str(folder), json.dumps(scenarios))
         results[processes] = {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in scenarios}
     return results
@@ -87,6 +94,15 @@ def test_weights_and_contrastive_terms_were_at_work(learned: dict[int, dict[str,
     assert sum(value != 0 for value in learned[1]["lscl"]["contrastive"]) == 15
     before, after = learned[1]["gaussian"]["classifier"], learned[1]["lscl"]["classifier"]
     assert any(not torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("order", ["at_random", "by_length"])
+def test_resumed_in_the_middle_of_an_epoch(learned: dict[int, dict[str, Any]], order: str, processes: int) -> None:
+    whole, resumed = learned[processes][order], learned[processes][f"{order}_resumed"]
+    for part in ("classifier", "auxiliary", "alm", "rows"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, resumed[part][name]), (part, name)
 
 
 @pytest.mark.parametrize("processes", [2, 3])

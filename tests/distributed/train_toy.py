@@ -70,9 +70,11 @@ def make(folder: Path, options: dict[str, Any]) -> Any:
 
 
 def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    options = dict(options)
+    resume = options.pop("resume", None)
     trainer = make(folder, options)
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(folder / resume) if resume else None)
     except RuntimeError as error:
         return {"error": str(error), "processes": trainer.accelerator.num_processes}
     result: dict[str, Any] = {"processes": trainer.accelerator.num_processes, "classifier": weights_of(trainer.model)}
@@ -90,6 +92,6 @@ if __name__ == "__main__":
     output = Path(sys.argv[1])
     torch.set_num_threads(1)
     for name, options in json.loads(sys.argv[2]).items():
-        learned = learn(output / "run", options)
+        learned = learn(output / options.pop("folder", "run"), options)
         if os.environ.get("RANK", "0") == "0":
             torch.save(learned, output / f"{name}.pt")

@@ -1,0 +1,66 @@
+"""The order in which an epoch visits the rows: a function of the seed and the epoch, and of nothing else.
+
+A sampler that draws from the global random state, as Transformers' length grouping does, gives processes different
+orders once anything else has drawn a different number of random numbers in them: rows are then visited twice or not at
+all. And a run that is resumed in the middle of an epoch would go on in another order than it began.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, RandomSampler, Sampler
+
+
+class EpochSampler(Sampler[int]):
+    """A sampler that draws from a generator of its own, seeded anew for each epoch.
+
+    Args:
+        sampler: a sampler with an attribute `generator`.
+        seed: seed of epoch 0.
+
+    Example:
+        >>> sampler = EpochSampler(RandomSampler(range(100)), seed=1)
+        >>> first = list(sampler)
+        >>> list(sampler) == first
+        True
+        >>> sampler.set_epoch(1)
+        >>> list(sampler) == first
+        False
+    """
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return iter(self.sampler)
+
+
+def by_epoch(sampler: Any, seed: int) -> Any:
+    """Return the sampler, as an [`EpochSampler`] if it would draw from the global random state.
+
+    `RandomSampler` stays as it is: Accelerate seeds it by epoch.
+    """
+    is_global = hasattr(sampler, "generator") and sampler.generator is None
+    return EpochSampler(sampler, seed) if is_global and not isinstance(sampler, RandomSampler) else sampler
+
+
+def innermost_sampler(loader: DataLoader) -> Any:
+    """Return the sampler under the batch samplers that Accelerate wraps around each other.
+
+    Accelerate tells it the epoch only where it finds it: not if the first batches are skipped on several processes.
+    """
+    sampler: Any = loader.batch_sampler
+    while hasattr(sampler, "batch_sampler"):
+        sampler = sampler.batch_sampler
+    return getattr(sampler, "sampler", None)
