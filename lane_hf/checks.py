@@ -51,6 +51,34 @@ def check_map_style(dataset: Any) -> None:
         raise InputError("the training set is empty: there is nothing to train on")
 
 
+def check_sharing(config: Any, views_per_row: int) -> None:
+    """Raise `InputError` unless several processes can share the rows of each step.
+
+    Args:
+        config: `args.accelerator_config`.
+        views_per_row: how many entries of a batch belong to each row.
+    """
+    if not config.even_batches:
+        raise InputError(
+            "even_batches=False gives the processes unequal numbers of batches, and those that have more would wait "
+            "for ever: leave it out. Rows that fill up the last batch are not counted twice here"
+        )
+    if config.dispatch_batches and views_per_row > 1:
+        raise InputError(
+            "dispatch_batches=True may tear a row and its views apart: leave it out, so that every process makes the "
+            "views of its own rows"
+        )
+
+
+def warn_of_fp16(args: Any) -> None:
+    """Say that Accelerate ignores half precision on processors, and what to do."""
+    if args.fp16 and args.device.type == "cpu":
+        warnings.warn(
+            "fp16 does nothing on a processor, training is in float32: set bf16 instead, or leave it out",
+            stacklevel=2,
+        )
+
+
 def check_labels(labels: Any, num_labels: int, column: str) -> np.ndarray:
     """Check a whole column of labels and return it as int64.
 

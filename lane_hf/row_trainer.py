@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
-from .checks import check_labels, check_map_style, check_row_id_column, check_task
+from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_fp16
 from .errors import InputError
 from .networks import OwnState, base_classifier, num_labels_of
 from .replicas import check_replicas, checksum, checksum_of_text
@@ -65,6 +65,7 @@ class RowTrainer(ResumableTrainer):
             raise InputError(
                 "label_smoothing_factor is not supported: it changes the margins that rows are judged by. Set it to 0"
             )
+        warn_of_fp16(self.args)
         # A mean over each micro-batch, which Trainer then divides by their number.
         self.model_accepts_loss_kwargs = False
         self.num_labels = num_labels_of(self.model)
@@ -147,7 +148,8 @@ class RowTrainer(ResumableTrainer):
                 "train_sampling_strategy='batch_rebalance' gives the processes batches of different sizes, which "
                 "cannot be gathered: use 'group_by_length' or 'random'"
             )
-        self._check_sharing()
+        if self.accelerator.num_processes > 1:
+            check_sharing(self.args.accelerator_config, self.views_per_row)
         self._user_row_ids = None
         if not hasattr(dataset, "column_names"):
             return  # batches are checked as they come
@@ -167,21 +169,6 @@ class RowTrainer(ResumableTrainer):
             raise InputError(
                 f"the training set has no label column: expected one of {', '.join(map(repr, self._label_names()))}, "
                 f"found {', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
-            )
-
-    def _check_sharing(self) -> None:
-        if self.accelerator.num_processes == 1:
-            return
-        sharing = self.args.accelerator_config
-        if not sharing.even_batches:
-            raise InputError(
-                "even_batches=False gives the processes unequal numbers of batches, and those that have more would "
-                "wait for ever: leave it out. Rows that fill up the last batch are not counted twice here"
-            )
-        if sharing.dispatch_batches and self.views_per_row > 1:
-            raise InputError(
-                "dispatch_batches=True may tear a row and its views apart: leave it out, so that every process makes "
-                "the views of its own rows"
             )
 
     def _label_names(self) -> list[str]:

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from lane_hf.checks import check_batch_labels, check_labels, check_map_style, check_row_id_column, check_task
+from lane_hf.checks import (
+    check_batch_labels,
+    check_labels,
+    check_map_style,
+    check_row_id_column,
+    check_sharing,
+    check_task,
+)
 from lane_hf.errors import InputError
 
 
@@ -246,3 +253,20 @@ def test_other_row_ids_are_refused(row_ids: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         check_row_id_column(row_ids)
     assert "'row_id'" in message_of(error)
+
+
+@pytest.mark.parametrize(
+    ("config", "views", "message"),
+    [
+        ({"even_batches": False, "dispatch_batches": None}, 1, "even_batches=False gives the processes unequal"),
+        ({"even_batches": True, "dispatch_batches": True}, 2, "dispatch_batches=True may tear a row and its views"),
+        ({"even_batches": True, "dispatch_batches": True}, 1, None),
+        ({"even_batches": True, "dispatch_batches": None}, 2, None),
+    ],
+)
+def test_how_processes_may_share_rows(config: dict[str, Any], views: int, message: str | None) -> None:
+    if message is None:
+        check_sharing(SimpleNamespace(**config), views)
+        return
+    with pytest.raises(InputError, match=message):
+        check_sharing(SimpleNamespace(**config), views)

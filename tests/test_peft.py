@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from safetensors import safe_open
 from tiny import label_names, make_model, make_tokenizer
 from torch import nn
@@ -147,6 +149,10 @@ def test_other_adapters_train(tmp_path: Path, auxiliary: str, config: Any) -> No
     train_and_check(trainer, tmp_path / "final", load_adapter)
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.23"),
+    reason="older Transformers (seen with 5.17) lose the head of an added adapter, under plain Trainer as well",
+)
 def test_an_adapter_added_to_a_transformers_model(tmp_path: Path) -> None:
     model = saved_base(tmp_path)
     model.add_adapter(peft.LoraConfig(r=4, target_modules=TARGETS["bert"], modules_to_save=["classifier"]))

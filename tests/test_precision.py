@@ -126,7 +126,8 @@ def test_outside_the_networks_nothing_is_computed_in_half_precision(
 
 def test_fp16_on_a_processor_is_ordinary_training(tmp_path: Path) -> None:
     # Accelerate has no autocast to float16 on CPU and leaves it out, for Trainer too.
-    half = make_trainer(tmp_path / "half", fp16=True)
+    with pytest.warns(UserWarning, match="fp16 does nothing on a processor, training is in float32: set bf16"):
+        half = make_trainer(tmp_path / "half", fp16=True)
     half.train()
     full = make_trainer(tmp_path / "full")
     full.train()
