@@ -1,16 +1,15 @@
 """LaneConfig: the arguments of `LaneTrainer`."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from transformers import TrainingArguments
-
 from .errors import InputError
+from .method_config import MethodConfig, check_choice
 
 
 @dataclass
-class LaneConfig(TrainingArguments):
+class LaneConfig(MethodConfig):
     """Training arguments of [`LaneTrainer`]: those of `transformers.TrainingArguments` and the ones below.
 
     Each field has a help text, so that `HfArgumentParser(LaneConfig)` makes a command line. The defaults are what
@@ -109,23 +108,6 @@ class LaneConfig(TrainingArguments):
             "with the whole batch would. Sends the embeddings of each step."
         },
     )
-    check_replicas: bool = field(
-        default=False,
-        metadata={
-            "help": "For finding faults: at every log and at the start, compare what the processes know of the rows, "
-            "and stop if they differ."
-        },
-    )
-
-    def __post_init__(self) -> None:
-        """Check LANE's own fields, then do what `TrainingArguments` does."""
-        self._check_lane_fields()
-        super().__post_init__()
-        self._guard_token()
-
-    def _guard_token(self) -> None:
-        if self.hub_token is not None:
-            self.hub_token = _Token(self.hub_token)
 
     @classmethod
     def paper(cls, **kwargs: Any) -> "LaneConfig":
@@ -155,26 +137,13 @@ class LaneConfig(TrainingArguments):
         }
         return cls(**{**literal, **kwargs})
 
-    @classmethod
-    def from_training_arguments(cls, args: TrainingArguments) -> "LaneConfig":
-        """Return `args` with LANE's defaults added; a `LaneConfig` is returned as it is.
-
-        The values are taken over as they stand: initialising them a second time would set up the devices again.
-        """
-        if isinstance(args, cls):
-            return args
-        config = cls.__new__(cls)
-        own = {each.name: each.default for each in fields(cls) if each.name not in vars(args)}
-        config.__dict__.update(vars(args), **own)
-        config._guard_token()
-        return config
-
     @property
     def is_neutral(self) -> bool:
         """Whether training is ordinary fine-tuning that only records margins."""
         return not self.reweight and self.contrastive == "none" and self.auxiliary == "none"
 
-    def _check_lane_fields(self) -> None:
+    def check_fields(self) -> None:
+        """Raise `InputError` if a field of LANE, or a combination of them, makes no sense."""
         choices = {
             "auxiliary": ("full", "shared", "none"),
             "weighting": ("mixture", "gaussian"),
@@ -183,8 +152,7 @@ class LaneConfig(TrainingArguments):
             "contrastive": ("lscl", "scl", "lcl", "none"),
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(allowed)}")
+            check_choice(name, getattr(self, name), allowed)
         if not 0 <= self.aux_smoothing < 1:
             raise InputError(f"aux_smoothing must be in [0, 1), got {self.aux_smoothing}")
         if not 0 < self.temperature < math.inf:
@@ -202,19 +170,3 @@ class LaneConfig(TrainingArguments):
             )
         if self.weighting != "gaussian" and (self.threshold is not None or self.statistics == "batch"):
             raise InputError("threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian' to use them")
-
-
-class _Token(str):
-    """A token that is left out when it is pickled: Trainer writes its arguments into `training_args.bin`, pickled.
-
-    Nor is it shown where the arguments are: the `repr` of a dataclass shows every field.
-    """
-
-    def __repr__(self) -> str:
-        return "'<HUB_TOKEN>'"
-
-    def __reduce__(self) -> tuple[type[str], tuple[()]]:
-        return str, ()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Token":
-        return self

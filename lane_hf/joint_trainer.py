@@ -13,41 +13,76 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .networks import ClassifierOfJoint, JointModel
+from .networks import ClassifierOfJoint, JointModel, OwnState
+from .resumable_trainer import Stateful
 from .row_trainer import RowTrainer
+from .step_rows import StepRows
 
 
 class JointTrainer(RowTrainer):
-    """Base of the trainers with two networks.
+    """Base of the trainers with two networks, or with one whose embeddings are needed.
 
-    They say what the two networks are in [`make_joint`], and use both in `training_loss`. Arguments are those of
-    [`RowTrainer`].
+    They say what the second network is in [`make_second_network`], and use both in `training_loss`. Arguments are
+    those of [`RowTrainer`].
+
+    Attributes:
+        auxiliary_model: the second network; None before training, and where there is none.
 
     Raises:
         InputError: an engine that is not supported is configured, with the setting that is.
 
     Example:
         >>> class TwoHeads(JointTrainer):  # doctest: +SKIP
-        ...     def make_joint(self, classifier):
-        ...         return JointModel(classifier, make_auxiliary(classifier, "shared", self.num_labels, seed=1))
+        ...     def make_second_network(self, classifier):
+        ...         return make_auxiliary(classifier, "shared", self.num_labels, seed=1)
     """
+
+    needs_embeddings: bool = False
+    """Whether `training_loss` needs the embeddings that the classifier's head reads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.auxiliary_model: nn.Module | None = None
+        self._classifier_of_auxiliary: nn.Module | None = None
         if self.has_two_networks:
             self._check_engine()
 
     @property
     def has_two_networks(self) -> bool:
-        """Whether there is a second network at all with these arguments."""
+        """Whether there is anything but plain fine-tuning to do with these arguments."""
         return True
+
+    @property
+    def auxiliary_stride(self) -> int:
+        """The second network sees one of so many entries of a batch: here the rows without their views."""
+        return self.views_per_row
+
+    def make_second_network(self, classifier: nn.Module) -> nn.Module | None:
+        """Return a fresh second network for a classifier, or None; called once for each classifier."""
+        return None
 
     def make_joint(self, classifier: nn.Module) -> JointModel:
         """Return the classifier and the second network as one module, on the device; called when a run starts."""
-        raise NotImplementedError
+        if not any(parameter.requires_grad for parameter in classifier.parameters()):
+            # The second network alone would learn, and nobody would notice.
+            raise InputError(
+                "no parameter of the model is trainable (requires_grad): load an adapter with is_trainable=True, or "
+                "unfreeze what shall be trained"
+            )
+        if self._classifier_of_auxiliary is not classifier:  # a first run, or model_init gave a new classifier
+            self.auxiliary_model = self.make_second_network(classifier)
+            self._classifier_of_auxiliary = classifier
+        if self.auxiliary_model is not None and self.place_model_on_device:
+            self.auxiliary_model.to(self.args.device)
+        return self.joint_of(classifier)
+
+    def joint_of(self, classifier: nn.Module) -> JointModel:
+        """Return the module that runs the classifier and [`auxiliary_model`] together."""
+        return JointModel(classifier, self.auxiliary_model, self.needs_embeddings, self.auxiliary_stride)
 
     def _check_engine(self) -> None:
         if self.is_deepspeed_enabled:
@@ -114,7 +149,28 @@ class JointTrainer(RowTrainer):
             loss, logits, labels = super().prediction_step(model, *args, **kwargs)
         return loss, _to_float32(logits), labels
 
-    # ---- Checkpoints of sharded networks ----
+    def gather_with_gradient(self, values: Tensor, rows: StepRows) -> Tensor:
+        """Gather `[B, ...]` values of all processes, those of this process with their gradient.
+
+        Args:
+            values: one entry for each entry of the batch.
+            rows: which rows they are.
+        """
+        everyone = self.gather_entries(values, rows)
+        start = self.args.process_index * rows.size
+        # A process that has fillers only takes part with a gradient of zero.
+        own = values[: rows.own] if rows.own else values.sum() * 0 + everyone[:0]
+        return torch.cat([everyone[:start], own, everyone[start + rows.own :]])
+
+    # ---- State in checkpoints ----
+
+    def stateful_parts(self) -> dict[str, Stateful]:
+        """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
+        parts = super().stateful_parts()
+        # Sharded, the second network lies in the checkpoint of the engine, with the classifier.
+        if self.auxiliary_model is not None and not self.is_fsdp_enabled:
+            parts["auxiliary"] = OwnState(self.auxiliary_model, self.model)
+        return parts
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         with self._joint_if_sharded():

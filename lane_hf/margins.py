@@ -98,3 +98,22 @@ def smooth_probabilities(probs: Tensor, eps: float) -> Tensor:
     if not 0 <= eps < 1:
         raise ValueError(f"eps must be in [0, 1), got {eps}")
     return ((1 - eps) * at_least_float32(probs) + eps / probs.shape[-1]).float()
+
+
+def finite_rows(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Separate rows whose logits are all finite from those that hold NaN or infinity.
+
+    Args:
+        logits: `[B, K]` scores.
+
+    Returns:
+        The logits in float32 with zeros in place of the rows that are not whole, so that no NaN comes out of a loss,
+        and `[B]` float32: 1 for a whole row, 0 for another.
+
+    Example:
+        >>> finite_rows(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]))[1]
+        tensor([1., 0.])
+    """
+    logits = logits.float()
+    finite = torch.isfinite(logits).all(dim=1)
+    return torch.where(finite[:, None], logits, 0.0), finite.float()

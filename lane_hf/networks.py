@@ -14,9 +14,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
+from .heads import base_classifier, head_dropout, head_modules, hidden_size, reset_head
 
 
-class SharedHead(nn.Module):
+class OnTop(nn.Module):
+    """A second network that does not read the batch but what the classifier makes of it.
+
+    Attributes:
+        needs_embeddings: whether it reads the classifier's embeddings.
+    """
+
+    needs_embeddings = False
+
+    def read(self, outputs: dict[str, Tensor], stride: int) -> Tensor:
+        """Return the second network's logits.
+
+        Args:
+            outputs: `logits` `[B, K]` of the classifier and, if needed, its `embeddings` `[B, d]`.
+            stride: it sees one of so many entries of the batch.
+        """
+        raise NotImplementedError
+
+
+class SharedHead(OnTop):
     """A linear auxiliary head on the classifier's own embedding, which it must not train: the embedding is detached.
 
     Args:
@@ -28,6 +48,8 @@ class SharedHead(nn.Module):
         >>> SharedHead(8, 3)(torch.zeros(2, 8)).shape
         torch.Size([2, 3])
     """
+
+    needs_embeddings = True
 
     def __init__(self, hidden_size: int, num_labels: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -41,14 +63,19 @@ class SharedHead(nn.Module):
         logits: Tensor = self.linear(self.dropout(own))
         return logits
 
+    def read(self, outputs: dict[str, Tensor], stride: int) -> Tensor:
+        """Return the logits of the entries that it sees."""
+        logits: Tensor = self(outputs["embeddings"][::stride])
+        return logits
+
 
 class JointModel(nn.Module):
     """The classifier and its auxiliary network in one forward.
 
     Args:
         model: the classifier.
-        auxiliary: a classifier that takes the same inputs, a [`SharedHead`], or None.
-        needs_embeddings: whether the embeddings are wanted (for a contrastive term); a `SharedHead` needs them anyway.
+        auxiliary: a classifier that takes the same inputs, an [`OnTop`] network such as [`SharedHead`], or None.
+        needs_embeddings: whether the embeddings are wanted, for a contrastive term, even if no network reads them.
         auxiliary_stride: the auxiliary network sees one of so many entries of the batch: rows without their views.
     """
 
@@ -59,7 +86,7 @@ class JointModel(nn.Module):
         self.auxiliary_stride = auxiliary_stride
         self.model = model
         self.auxiliary = auxiliary
-        self.needs_embeddings = needs_embeddings or isinstance(auxiliary, SharedHead)
+        self.needs_embeddings = needs_embeddings or getattr(auxiliary, "needs_embeddings", False)
 
     @property
     def _no_split_modules(self) -> list[str]:
@@ -86,8 +113,8 @@ class JointModel(nn.Module):
         else:
             outputs = _run(self.model, inputs)
             result = {"logits": outputs["logits"]}
-        if isinstance(self.auxiliary, SharedHead):
-            result["auxiliary_logits"] = self.auxiliary(result["embeddings"][:: self.auxiliary_stride])
+        if isinstance(self.auxiliary, OnTop):
+            result["auxiliary_logits"] = self.auxiliary.read(result, self.auxiliary_stride)
         elif self.auxiliary is not None:
             own = {name: _every(value, self.auxiliary_stride) for name, value in inputs.items()}
             result["auxiliary_logits"] = _run(self.auxiliary, own)["logits"]
@@ -118,11 +145,6 @@ class ClassifierOfJoint:
 
 def _every(value: Any, stride: int) -> Any:
     return value[::stride] if stride > 1 and isinstance(value, Tensor) and value.dim() else value
-
-
-def base_classifier(model: Any) -> Any:
-    """Return the Transformers model under a PEFT wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _run(network: nn.Module, inputs: dict[str, Any], **options: Any) -> Any:
@@ -212,10 +234,10 @@ def make_auxiliary(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         if kind == "shared":
-            return SharedHead(_hidden_size(model), num_labels, _head_dropout(model))
+            return SharedHead(hidden_size(model), num_labels, head_dropout(model))
         common = _frozen_body(base_classifier(model)) if share_frozen else []
         auxiliary = copy.deepcopy(model, {id(parameter): parameter for parameter in common})
-        _reset_head(base_classifier(auxiliary), num_labels)
+        reset_head(base_classifier(auxiliary), num_labels)
     return auxiliary
 
 
@@ -267,74 +289,12 @@ def _vocabulary(model: nn.Module) -> int | None:
     return getattr(getattr(base_classifier(model), "config", None), "vocab_size", None)
 
 
-def _head_dropout(model: nn.Module) -> float:
-    """Return the dropout rate in front of the classifier's own head, 0.1 where its configuration does not say."""
-    config = getattr(base_classifier(model), "config", None)
-    names = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")
-    rates = (getattr(config, name, None) for name in names)
-    return next((float(rate) for rate in rates if rate is not None), 0.1)
-
-
-def _hidden_size(model: nn.Module) -> int:
-    config = getattr(base_classifier(model), "config", None)
-    if config is not None:
-        text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
-        for candidate in (text_config, config):
-            if getattr(candidate, "hidden_size", None):
-                return int(candidate.hidden_size)
-            if getattr(candidate, "hidden_sizes", None):
-                return int(candidate.hidden_sizes[-1])
-    name = type(model).__name__
-    raise InputError(f"the hidden size of {name} is unknown: auxiliary='shared' needs config.hidden_size")
-
-
-def _head_modules(classifier: Any) -> list[nn.Module] | None:
-    """Return the modules outside the pretrained body, or None if the model does not say which that is."""
-    prefix = getattr(classifier, "base_model_prefix", None)
-    if not prefix or not hasattr(classifier, prefix):
-        return None
-    return [
-        module
-        for name, module in classifier.named_modules()
-        if name and name != prefix and not name.startswith(f"{prefix}.")
-    ]
-
-
 def _frozen_body(classifier: Any) -> list[nn.Parameter]:
     """Return the parameters of the pretrained body that are not trained."""
-    if _head_modules(classifier) is None:
+    if head_modules(classifier) is None:
         return []
     body = getattr(classifier, classifier.base_model_prefix)
     return [parameter for parameter in body.parameters() if not parameter.requires_grad]
-
-
-def _reset_head(classifier: Any, num_labels: int) -> None:
-    """Give everything outside the pretrained body new random weights, if it is trained at all."""
-    head = _head_modules(classifier)
-    if head is None:
-        _reset_last_linear(classifier, num_labels)
-        return
-    # An adapter on a layer of the head has an initialisation of its own, which the copy has already.
-    adapters = {part for module in head if hasattr(module, "base_layer") for part in module.modules()}
-    for module in head:
-        parameters = list(module.parameters(recurse=False))
-        # A random layer that is never trained would only be noise.
-        if module in adapters or not all(parameter.requires_grad for parameter in parameters):
-            continue
-        for parameter in parameters:
-            parameter._is_hf_initialized = False  # Transformers skips what it has initialised
-        with torch.no_grad():
-            classifier._init_weights(module)  # the model family's own initialisation
-
-
-def _reset_last_linear(classifier: nn.Module, num_labels: int) -> None:
-    heads = [m for m in classifier.modules() if isinstance(m, nn.Linear) and m.out_features == num_labels]
-    if not heads:
-        raise InputError(
-            f"the head of {type(classifier).__name__} cannot be found: pass auxiliary_model, or set auxiliary to "
-            "'shared' or 'none'"
-        )
-    heads[-1].reset_parameters()
 
 
 class OwnState:

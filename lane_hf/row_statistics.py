@@ -1,4 +1,8 @@
-"""RowStatistics: what one training run learns about each row, in O(1) memory a row."""
+"""RowStatistics: what one training run learns about each row, in O(1) memory a row.
+
+Mean and standard deviation of the given label's probability and the share of visits at which the prediction was the
+given label are the coordinates of a data map (Swayamdipta et al., "Dataset Cartography", EMNLP 2020).
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,6 +12,8 @@ from torch import Tensor
 
 from .buffer import PADDING_ID, check_row_ids, check_state, first_occurrences
 from .margins import at_least_float32, margin
+
+_MOST_VISITS = torch.iinfo(torch.int16).max
 
 
 class Observation(NamedTuple):
@@ -33,11 +39,11 @@ class Observation(NamedTuple):
 
 
 class RowStatistics:
-    """Average margin, average probability of the given label and the best other label of each training row.
+    """Average margin, probability of the given label, correctness and best other label of each training row.
 
     The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability):
     a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes four. It takes
-    32 bytes a row (36 with more than 32,767 labels).
+    36 bytes a row (40 with more than 32,767 labels).
 
     Args:
         num_rows: number of rows of the training set.
@@ -76,10 +82,12 @@ class RowStatistics:
             "label": zeros(label_type) - 1,
             "margin_sum": zeros(torch.float64),
             "given_prob_sum": zeros(torch.float32),
+            "given_prob_spread": zeros(torch.float32),  # sum of squared distances to the mean
+            "correct": zeros(torch.int16),  # among the first 32,767 visits
             "candidate": zeros(label_type) - 1,
             "candidate_votes": zeros(torch.float32),
-            "candidate_prob_sum": zeros(torch.float32),
-            "candidate_visits": zeros(torch.int32),
+            "candidate_prob": zeros(torch.float32),  # mean
+            "candidate_visits": zeros(torch.int16),  # up to 32,767, then the mean goes on as if they were no more
         }
 
     def __len__(self) -> int:
@@ -140,11 +148,24 @@ class RowStatistics:
         self.skipped += (counted & ~finite).sum()
         counted &= finite
         at = torch.where(counted, seen.row_ids, len(self))
+        self._add_given_probs(at, seen.given_probs)
+        # As argmax has it: of equal logits the first label is the prediction.
+        tied = (seen.margins == 0) & (seen.labels < seen.runner_up)
+        counts = (seen.margins > 0) | tied
+        still = self._state["visits"][at] < _MOST_VISITS
+        self._state["correct"].index_add_(0, at, (counts & still).short())
         self._state["visits"].index_add_(0, at, torch.ones_like(at, dtype=torch.int32))
         self._state["margin_sum"].index_add_(0, at, seen.margins.double())
-        self._state["given_prob_sum"].index_add_(0, at, seen.given_probs)
         self._put("label", at, seen.labels)
         self._vote(at, seen)
+
+    def _add_given_probs(self, at: Tensor, probs: Tensor) -> None:
+        # Welford's update: a difference of sums of squares would have lost the small spreads.
+        visits, sums = self._state["visits"][at], self._state["given_prob_sum"][at]
+        before, after = sums / visits.clamp_min(1), (sums + probs) / (visits + 1)
+        spread = torch.where(visits > 0, (probs - before) * (probs - after), 0.0)
+        self._state["given_prob_spread"].index_add_(0, at, spread)
+        self._state["given_prob_sum"].index_add_(0, at, probs)
 
     def _vote(self, at: Tensor, seen: Observation) -> None:
         candidate = self._state["candidate"][at].long()
@@ -153,11 +174,12 @@ class RowStatistics:
         votes = torch.where(agrees, votes + seen.runner_up_probs, votes - seen.runner_up_probs)
         # Of a row without a candidate any vote is the first, even one of probability 0.
         overturned = (votes < 0) | (candidate < 0)
-        new_sum = self._state["candidate_prob_sum"][at] + seen.candidate_probs
-        new_visits = self._state["candidate_visits"][at] + 1
+        new_visits = (self._state["candidate_visits"][at].int() + 1).clamp_max(_MOST_VISITS)
+        mean = self._state["candidate_prob"][at]
+        new_mean = mean + (seen.candidate_probs - mean) / new_visits
         self._put("candidate", at, torch.where(overturned, seen.runner_up, candidate))
         self._put("candidate_votes", at, votes.abs())
-        self._put("candidate_prob_sum", at, torch.where(overturned, seen.runner_up_probs, new_sum))
+        self._put("candidate_prob", at, torch.where(overturned, seen.runner_up_probs, new_mean))
         self._put("candidate_visits", at, torch.where(overturned, 1, new_visits))
 
     def average_margin(self) -> Tensor:
@@ -171,6 +193,20 @@ class RowStatistics:
         """Return the average probability of each row's given label: `[num_rows]` float32, 0 if unseen."""
         return self._rows("given_prob_sum") / self.visits.clamp_min(1)
 
+    def given_variability(self) -> Tensor:
+        """Return the standard deviation of each given label's probability: `[num_rows]` float32, 0 if unseen.
+
+        It is divided by the number of visits, not by one less.
+        """
+        return (self._rows("given_prob_spread").clamp_min(0) / self.visits.clamp_min(1)).sqrt()
+
+    def correctness(self) -> Tensor:
+        """Return the share of visits at which the prediction was the given label: `[num_rows]` float32, 0 if unseen.
+
+        Only the first 32,767 visits count.
+        """
+        return self._rows("correct") / self.visits.clamp(1, _MOST_VISITS)
+
     def candidates(self) -> tuple[Tensor, Tensor]:
         """Return the best label other than the given one, and its confidence.
 
@@ -178,8 +214,7 @@ class RowStatistics:
             `[num_rows]` int64 labels (-1 if unseen) and `[num_rows]` float32: the average probability of that label
             since it became the candidate.
         """
-        confidence = self._rows("candidate_prob_sum") / self._rows("candidate_visits").clamp_min(1)
-        return self._rows("candidate").long(), confidence
+        return self._rows("candidate").long(), self._rows("candidate_prob").clone()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""
@@ -203,3 +238,15 @@ class RowStatistics:
     def _put(self, name: str, at: Tensor, values: Tensor) -> None:
         target = self._state[name]
         target[at] = values.to(target.dtype)
+
+    @torch.no_grad()
+    def replace_rows(self, which: Tensor, other: "RowStatistics") -> None:
+        """Take over what another run knows of some rows.
+
+        Args:
+            which: `[num_rows]` bool.
+            other: the statistics of the same rows in another run.
+        """
+        at = which.to(self.device)
+        for name in self._state:
+            self._rows(name)[at] = other._rows(name).to(self.device)[at]

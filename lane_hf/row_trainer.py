@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_fp16
 from .errors import InputError
-from .networks import OwnState, base_classifier, num_labels_of
+from .heads import base_classifier
+from .method_config import MethodConfig
+from .networks import OwnState, num_labels_of
 from .replicas import check_replicas, checksum, checksum_of_text
 from .resumable_trainer import ResumableTrainer, Stateful
 from .row_data import ROW_ID, RowCollator, RowDataset
+from .row_scores import RowScores
 from .row_statistics import Observation, RowStatistics
 from .sampling import by_epoch, innermost_sampler
 from .step_rows import StepRows, pop_rows, without_fillers
@@ -42,7 +45,7 @@ class RowTrainer(ResumableTrainer):
 
     Args:
         model: the classifier, as for `Trainer`.
-        args: `TrainingArguments`.
+        args: a [`MethodConfig`], or `TrainingArguments`.
         *trainer_args: further positional arguments of `Trainer`.
         **trainer_kwargs: further arguments of `Trainer`.
 
@@ -55,7 +58,15 @@ class RowTrainer(ResumableTrainer):
         >>> trainer.label_issues().head()  # doctest: +SKIP
     """
 
-    def __init__(self, model: Any = None, args: Any = None, *trainer_args: Any, **trainer_kwargs: Any) -> None:
+    args: MethodConfig
+    config_class: type[MethodConfig] = MethodConfig
+    """The arguments that a method takes; plain `TrainingArguments` get its defaults."""
+
+    def __init__(
+        self, model: Any = None, args: TrainingArguments | None = None, *trainer_args: Any, **trainer_kwargs: Any
+    ) -> None:
+        config = self.config_class
+        args = config(output_dir="tmp_trainer") if args is None else config.from_training_arguments(args)
         given = inspect.signature(Trainer.__init__).bind_partial(self, model, args, *trainer_args, **trainer_kwargs)
         check_map_style(given.arguments.get("train_dataset"))  # before Trainer asks for max_steps instead
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
@@ -267,7 +278,7 @@ class RowTrainer(ResumableTrainer):
             logs = {**logs, **{name: round(mean, 6) for name, mean in zip(self._terms, means, strict=True)}}
             self._terms, self._term_steps = {}, 0
             self._warn_of_skipped_rows()
-            if getattr(self.args, "check_replicas", False):
+            if self.args.check_replicas:
                 self._check_replicas()
         super().log(logs, start_time)
 
@@ -314,7 +325,7 @@ class RowTrainer(ResumableTrainer):
         check_replicas({name: checksum(state) for name, state in states.items()}, self.accelerator)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self.args, "check_replicas", False):
+        if self.args.check_replicas:
             facts = self.dataset_fingerprint().items()
             sums = {f"the training set ({name})": checksum_of_text(str(value)) for name, value in facts}
             check_replicas(sums, self.accelerator)
@@ -338,10 +349,10 @@ class RowTrainer(ResumableTrainer):
 
         Returns:
             One line per training row: `row_id`, `given_label` and `suggested_label` (names where the model's
-            configuration has them), `suggestion_confidence` (average probability of the suggestion), `alm` (average
-            label-aware margin, in logits; for this trainer the plain margin), `aum` (average margin), `weight` (in
-            the cross-entropy, as the averages now stand), `visits`, `is_issue`. Rows never seen stand at the end,
-            without a suggestion.
+            configuration has them), `suggestion_confidence` (average probability of the suggestion), `score` (what
+            the method ranks the rows by; here the average margin), `alm` (average label-aware margin, in logits; for
+            methods without one the plain margin), `aum` (average margin), `weight` (in the cross-entropy, as the
+            averages now stand), `visits`, `is_issue`. Rows never seen stand at the end, without a suggestion.
 
         Raises:
             InputError: nothing has been trained yet.
@@ -351,13 +362,13 @@ class RowTrainer(ResumableTrainer):
         if self.row_statistics is None:
             raise InputError("there is no table before training: call train() first")
         return build_table(
-            self.row_statistics, *self._row_scores(), row_ids=self._user_row_ids, label_names=self._names_of_labels()
+            self.row_statistics, self.row_scores(), row_ids=self._user_row_ids, label_names=self._names_of_labels()
         )
 
-    def _row_scores(self) -> tuple[Tensor, Tensor]:
-        """Return the score that rows are ranked by and the weights of the rows: `[num_rows]` each."""
+    def row_scores(self) -> RowScores:
+        """Return how the method judges the rows; methods override this: here by their average margin."""
         margins = self.row_statistics.average_margin()
-        return margins, torch.ones_like(margins)
+        return RowScores(margins, torch.ones_like(margins))
 
     def _names_of_labels(self) -> list[str] | None:
         names = getattr(getattr(base_classifier(self.model), "config", None), "id2label", None)

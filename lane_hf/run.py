@@ -22,8 +22,10 @@ from transformers import (
     set_seed,
 )
 
+from .baselines.staged import StagedTrainer
 from .display import first_line
 from .errors import CheckpointError, InputError
+from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
@@ -33,12 +35,9 @@ from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_data import make_collator, noise_rate, prepare_data, tokenise
 from .summary import printable, summarise
-from .trainer import LaneTrainer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-METHODS: dict[str, type[RowTrainer]] = {"lane": LaneTrainer, "plain": RowTrainer}
 
 
 class Result(NamedTuple):
@@ -107,8 +106,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(data, tokenizer, model_args.max_length)
-    collator = make_collator(data_args, tokenizer, model_args.max_length, config.seed)
-    trainer = _make_trainer(model, tokenizer, tokenised, collator, config)
+    trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
     _write_run_config(output_dir, model_args, data_args, config)
     with disk_errors_named(f"the results in {output_dir}", output_dir):
         metrics, issues = _train(trainer, data["train"], config, checkpoint)
@@ -200,16 +198,24 @@ def _announce(config: RunConfig) -> None:
 
 
 def _make_trainer(
-    model: Any, tokenizer: PreTrainedTokenizerBase, data: DatasetDict, collator: Any, config: RunConfig
+    groups: tuple[ModelArguments, DataArguments, RunConfig],
+    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    data: DatasetDict,
 ) -> RowTrainer:
+    model_args, data_args, config = groups
+    kind = METHODS[config.method].trainer
+    names = list(model.config.id2label.values())
+    stages = issubclass(kind, StagedTrainer)
     try:
-        return METHODS[config.method](
-            model=model,
+        return kind(
+            model=None if stages else model,
+            model_init=(lambda: load_model(model_args, names)[1]) if stages else None,
             args=config,
             train_dataset=data["train"],
             eval_dataset=data.get("validation"),
             processing_class=tokenizer,
-            data_collator=collator,
+            data_collator=make_collator(data_args, tokenizer, model_args.max_length, config.seed),
             compute_metrics=compute_metrics,
         )
     except InputError:
@@ -222,7 +228,7 @@ def _make_trainer(
 
 
 def _train(
-    trainer: RowTrainer, rows: Dataset, config: RunConfig, checkpoint: str | None
+    trainer: RowTrainer, rows: Dataset, config: RunConfig, checkpoint: str | bool | None
 ) -> tuple[dict[str, float], "pd.DataFrame | None"]:
     if not config.do_train:
         return {}, None
@@ -247,14 +253,14 @@ def detection_metrics(issues: "pd.DataFrame") -> dict[str, float]:
         `detection_auroc`, `detection_average_precision`, `detection_precision_at_5_percent`; areas that are undefined
         (no flipped row, or only such) are left out.
     """
-    highest = issues["alm"].max()  # rows that were never seen are not suspicious; NaN if none was seen
-    suspicion = -issues["alm"].fillna(0.0 if math.isnan(highest) else highest)
+    highest = issues["score"].max()  # rows that were never seen are not suspicious; NaN if none was seen
+    suspicion = -issues["score"].fillna(0.0 if math.isnan(highest) else highest)
     scores = DetectionMetrics().compute(predictions=suspicion, references=issues[FLIPPED_COLUMN].astype(int))
     return {f"detection_{name}": value for name, value in scores.items() if not math.isnan(value)}
 
 
-def find_checkpoint(config: RunConfig) -> str | None:
-    """Return the folder that training continues from, if it shall.
+def find_checkpoint(config: RunConfig) -> str | bool | None:
+    """Return the folder that training continues from, if it shall; True where a method has to find the stage first.
 
     Raises:
         InputError: there is no such folder, or it is no whole checkpoint of this package.
@@ -262,6 +268,9 @@ def find_checkpoint(config: RunConfig) -> str | None:
     wanted = str(config.resume_from_checkpoint or False)
     if wanted.lower() == "false" or not config.do_train:
         return None
+    if wanted.lower() == "true" and issubclass(METHODS[config.method].trainer, StagedTrainer):
+        StagedTrainer.check_resumable(config.output_dir)
+        return True
     if wanted.lower() == "true":
         return str(last_whole_checkpoint(config.output_dir))
     check_checkpoint(wanted)
@@ -303,7 +312,8 @@ def _write_run_config(output_dir: Path, *groups: Any) -> None:
     config = groups[-1]
     if config.process_index != 0:
         return
-    settings = {type(group).__name__: _settings(group) for group in groups}
+    names = ("ModelArguments", "DataArguments", "RunConfig")
+    settings = {name: _settings(group) for name, group in zip(names, groups, strict=True)}
     packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
     settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     settings["processes"] = config.world_size

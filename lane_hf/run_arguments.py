@@ -1,27 +1,30 @@
 """The arguments of the main job, from a command line or a configuration file."""
 
 import difflib
+import functools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_type_hints
 
 import torch
 import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from .config import LaneConfig
 from .display import excerpt, quoted
 from .errors import InputError
+from .method_config import MethodConfig
+from .methods import METHODS, Method, method_of
 
 DEMO = "demo"
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 _TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
 _MESSAGE_LENGTH = 300
+_CLASS_PREFIX = "RunConfig_"
 
 
 @dataclass
@@ -81,13 +84,22 @@ class DataArguments:
     )
 
 
+if TYPE_CHECKING:
+    _AnyMethod = MethodConfig
+else:
+    _AnyMethod = object
+
+
 @dataclass
-class RunConfig(LaneConfig):
-    """LaneConfig with the defaults of the main job."""
+class RunConfig(_AnyMethod):
+    """The defaults of the main job, for the arguments of any method.
+
+    [`run_config_class`] makes of it the class of one method's arguments.
+    """
 
     output_dir: str | None = field(default="lane_output", metadata={"help": "Where everything is written."})
-    method: Literal["lane", "plain"] = field(
-        default="lane", metadata={"help": "'lane', or 'plain' for ordinary fine-tuning on the same loop."}
+    method: str = field(
+        default="lane", metadata={"help": f"How to train: {', '.join(METHODS)}. Each has options of its own."}
     )
     learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate. Default: 1e-4 for the default model, else 3e-5."}
@@ -134,14 +146,41 @@ def has_fast_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-_GROUPS = (ModelArguments, DataArguments, RunConfig)
+@functools.cache
+def run_config_class(method: str) -> type[RunConfig]:
+    """Return the class of the main job's arguments for a method.
+
+    Raises:
+        InputError: there is no such method.
+
+    Example:
+        >>> run_config_class("aum")(output_dir="out").percentile
+        99.0
+    """
+    chosen = method_of(method)
+    help_text = RunConfig.__dataclass_fields__["method"].metadata
+    own: dict[str, Any] = {"method": (str, field(default=method, metadata=help_text))}
+    for name, value in chosen.fixed.items():
+        own[name] = (str, field(default=value, init=False))  # the parser leaves such fields out
+    body = {name: default for name, (_, default) in own.items()}
+    body |= {"__annotations__": {name: kind for name, (kind, _) in own.items()}, "__module__": __name__}
+    body["__doc__"] = f"Arguments of the main job with the method {method}."
+    return dataclass(type(f"{_CLASS_PREFIX}{method}", (RunConfig, chosen.config), body))
+
+
+def __getattr__(name: str) -> Any:
+    # Trainer pickles its arguments, and whoever reads them looks their class up by name.
+    if name.removeprefix(_CLASS_PREFIX) in METHODS and name.startswith(_CLASS_PREFIX):
+        return run_config_class(name.removeprefix(_CLASS_PREFIX))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Parser(HfArgumentParser):
     """A parser whose errors are one line, without the usage of two hundred arguments."""
 
-    def __init__(self, groups: Sequence[type], program: str) -> None:
-        super().__init__(groups, prog=program, allow_abbrev=False)
+    def __init__(self, groups: Sequence[type], program: str, description: str) -> None:
+        super().__init__(groups, prog=program, description=description, allow_abbrev=False)
+        self.groups = groups
         for action in self._actions:
             if action.type is string_to_bool and action.nargs is None:
                 action.nargs, action.const = "?", True  # `--bf16` alone, as in the scripts of Transformers
@@ -188,9 +227,18 @@ def parse(
         7
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(_GROUPS, program)
+    path = None
     if argv and not argv[0].startswith("-") and argv[0].lower().endswith(_CONFIG_SUFFIXES):
-        _apply_file(parser, Path(argv.pop(0)))
+        path = Path(argv.pop(0))
+    values = {} if path is None else _read_file(path)
+    method = _method(argv, values, path)
+    description = (
+        f"Train with the method {method.name}: {method.summary}. These are its options; --method NAME --help shows "
+        "those of another."
+    )
+    parser = _Parser((ModelArguments, DataArguments, run_config_class(method.name)), program, description)
+    if path is not None:
+        _apply_values(parser, path, values)
     try:
         model, data, config, remaining = parser.parse_args_into_dataclasses(
             argv, return_remaining_strings=True, look_for_args_file=False
@@ -207,8 +255,31 @@ def parse(
     return model, data, config
 
 
-def _apply_file(parser: HfArgumentParser, path: Path) -> None:
-    values = _read_file(path)
+def _method(argv: Sequence[str], values: Mapping[Any, Any], path: Path | None) -> Method:
+    """Return the method that the command line or the file names; it decides which arguments there are."""
+    given = _method_in(argv)
+    if given is not None:
+        return method_of(given)
+    in_file = values.get("method", "lane")
+    if in_file is None or isinstance(in_file, (list, dict)):  # refused later, with the other values of the file
+        return method_of("lane")
+    try:
+        return method_of(str(in_file))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _method_in(argv: Sequence[str]) -> str | None:
+    found = None
+    for position, argument in enumerate(argv):
+        if argument == "--method" and position + 1 < len(argv):
+            found = argv[position + 1]
+        elif argument.startswith("--method="):
+            found = argument.partition("=")[2]
+    return found
+
+
+def _apply_values(parser: _Parser, path: Path, values: dict[Any, Any]) -> None:
     known = _argument_names(parser)
     for name in values:
         if name not in known:
@@ -251,9 +322,9 @@ def _one_line(message: str) -> str:
     return _TOKEN.sub("hf_...", " ".join(message.split()))[:_MESSAGE_LENGTH]
 
 
-def _convert(parser: HfArgumentParser, name: str, value: Any) -> Any:
+def _convert(parser: _Parser, name: str, value: Any) -> Any:
     """Convert and check a value of a file as the command line does: yaml, for one, reads 1e-4 as a text."""
-    types = next(hints[name] for hints in map(get_type_hints, _GROUPS) if name in hints)
+    types = next(hints[name] for hints in map(get_type_hints, parser.groups) if name in hints)
     if value is None:
         if type(None) not in get_args(types):
             raise InputError(f"{name} needs a value")
@@ -279,7 +350,11 @@ def _argument_names(parser: HfArgumentParser) -> list[str]:
 
 
 def _guess(name: str, parser: HfArgumentParser) -> str:
-    close = difflib.get_close_matches(name.partition("=")[0], _argument_names(parser), n=1)
+    name = name.partition("=")[0]
+    owners = [method.name for method in METHODS.values() if name in method.config.own_fields()]
+    if owners:
+        return f" (it is an option of the method {' or '.join(owners)})"
+    close = difflib.get_close_matches(name, _argument_names(parser), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

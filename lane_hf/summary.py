@@ -60,13 +60,13 @@ def _detection(metrics: Mapping[str, float]) -> list[str]:
 def _worst(issues: "pd.DataFrame", texts: Sequence[str]) -> list[str]:
     rows = issues.head(_WORST)
     flipped = rows["is_flipped"] if "is_flipped" in rows else [None] * len(rows)
-    table = [("row", "given", "suggested", "sure", "ALM", "flipped" if "is_flipped" in rows else "", "text")]
+    table = [("row", "given", "suggested", "sure", "score", "flipped" if "is_flipped" in rows else "", "text")]
     for row, known in zip(rows.itertuples(), flipped, strict=True):
         mark = "" if known is None else ("yes" if known else "no")
-        sure, alm = f"{row.suggestion_confidence:.2f}", f"{row.alm:.1f}"
+        sure, score = f"{row.suggestion_confidence:.2f}", f"{row.score:.2f}"
         shown = (excerpt(str(cell)) for cell in (row.given_label, row.suggested_label, texts[row.row_id]))
         given, suggested, text = shown  # labels too: a column of texts may have been taken for them
-        table.append((str(row.row_id), given, suggested, sure, alm, mark, text))
+        table.append((str(row.row_id), given, suggested, sure, score, mark, text))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
 

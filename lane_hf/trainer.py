@@ -4,19 +4,19 @@ import copy
 import warnings
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import TrainingArguments
 
 from .buffer import AlmBuffer
 from .config import LaneConfig
-from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
+from .contrastive_step import ContrastiveBatch, contrastive_term
 from .errors import InputError
 from .joint_trainer import JointTrainer
-from .margins import label_aware_margin, margin, smooth_probabilities
-from .networks import JointModel, OwnState, check_auxiliary, checkpoint_activations, make_auxiliary
+from .margins import finite_rows, label_aware_margin, margin, smooth_probabilities
+from .networks import check_auxiliary, checkpoint_activations, make_auxiliary
 from .resumable_trainer import Stateful
+from .row_scores import RowScores
 from .row_statistics import Observation
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
@@ -61,6 +61,7 @@ class LaneTrainer(JointTrainer):
     """
 
     args: LaneConfig
+    config_class = LaneConfig
 
     def __init__(
         self,
@@ -70,18 +71,16 @@ class LaneTrainer(JointTrainer):
         auxiliary_model: nn.Module | None = None,
         **trainer_kwargs: Any,
     ) -> None:
-        args = LaneConfig(output_dir="tmp_trainer") if args is None else LaneConfig.from_training_arguments(args)
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if auxiliary_model is not None:
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
-            if args.auxiliary == "none":
+            if self.args.auxiliary == "none":
                 raise InputError("an auxiliary_model is given, but auxiliary='none': leave one of them out")
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
         # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.
         fresh_runs = auxiliary_model is not None and self.model_init is not None
         self._given_auxiliary_state = copy.deepcopy(auxiliary_model.state_dict()) if fresh_runs else None
-        self._classifier_of_auxiliary: nn.Module | None = None
         self.alm: AlmBuffer | None = None
         self.row_weights: RowWeights | None = None
         self.similarity: ClassSimilarity | None = None
@@ -93,11 +92,26 @@ class LaneTrainer(JointTrainer):
         """Whether there is anything but plain fine-tuning to do."""
         return not self.args.is_neutral
 
-    def make_joint(self, classifier: nn.Module) -> JointModel:
-        """Return the classifier and its auxiliary network as one module."""
-        self._make_auxiliary(classifier)
-        stride = 1 if self.args.auxiliary_on_views else self.views_per_row
-        return JointModel(classifier, self.auxiliary_model, self.args.contrastive != "none", stride)
+    @property
+    def needs_embeddings(self) -> bool:  # type: ignore[override]  # here it depends on the arguments
+        """Whether there is a contrastive term."""
+        return self.args.contrastive != "none"
+
+    @property
+    def auxiliary_stride(self) -> int:
+        """The auxiliary network sees one of so many entries of a batch."""
+        return 1 if self.args.auxiliary_on_views else self.views_per_row
+
+    def make_second_network(self, classifier: nn.Module) -> nn.Module | None:
+        """Return the auxiliary network that was given, as it was then, or one of the kind that the arguments name."""
+        if self._given_auxiliary is None:
+            kind, seed = self.args.auxiliary, self.args.seed + 1
+            return make_auxiliary(classifier, kind, self.num_labels, seed, share_frozen=not self.is_fsdp_enabled)
+        if self._given_auxiliary_state is not None:
+            self._given_auxiliary.load_state_dict(self._given_auxiliary_state)
+        if self.args.gradient_checkpointing:
+            checkpoint_activations(self._given_auxiliary, self.args.gradient_checkpointing_kwargs)
+        return self._given_auxiliary
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         self._warn_if_weights_never_apply()
@@ -112,26 +126,6 @@ class LaneTrainer(JointTrainer):
                 stacklevel=2,
             )
 
-    def _make_auxiliary(self, classifier: nn.Module) -> None:
-        if not any(parameter.requires_grad for parameter in classifier.parameters()):
-            # The auxiliary network alone would learn, and nobody would notice.
-            raise InputError(
-                "no parameter of the model is trainable (requires_grad): load an adapter with is_trainable=True, or "
-                "unfreeze what shall be trained"
-            )
-        if self._classifier_of_auxiliary is not classifier:  # a first run, or model_init gave a new classifier
-            if self._given_auxiliary is None:
-                kind, seed = self.args.auxiliary, self.args.seed + 1
-                sharing = not self.is_fsdp_enabled
-                self.auxiliary_model = make_auxiliary(classifier, kind, self.num_labels, seed, share_frozen=sharing)
-            elif self._given_auxiliary_state is not None:
-                self.auxiliary_model.load_state_dict(self._given_auxiliary_state)
-            self._classifier_of_auxiliary = classifier
-            if self._given_auxiliary is not None and self.args.gradient_checkpointing:
-                checkpoint_activations(self.auxiliary_model, self.args.gradient_checkpointing_kwargs)
-        if self.auxiliary_model is not None and self.place_model_on_device:
-            self.auxiliary_model.to(self.args.device)
-
     # ---- The loss ----
 
     def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
@@ -140,7 +134,7 @@ class LaneTrainer(JointTrainer):
             return super().training_loss(model, inputs, rows)
         labels = self._labels_of(inputs)
         outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
-        logits, finite = _finite_rows(outputs["logits"])
+        logits, finite = finite_rows(outputs["logits"])
         aux_probs, loss_aux = self._auxiliary_terms(outputs, labels, rows)
 
         # Margins and weights belong to rows; a row's weight holds for all its views.
@@ -169,7 +163,7 @@ class LaneTrainer(JointTrainer):
         """
         if "auxiliary_logits" not in outputs:
             return None, None
-        logits, finite = _finite_rows(outputs["auxiliary_logits"])
+        logits, finite = finite_rows(outputs["auxiliary_logits"])
         labels = labels[:: len(labels) // len(logits)]
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), finite)
         probs = logits.softmax(dim=1)
@@ -208,34 +202,17 @@ class LaneTrainer(JointTrainer):
     def _contrastive_term(
         self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, rows: StepRows
     ) -> Tensor:
-        row_ids = rows.ids
         if aux_probs is not None:
             aux_probs = aux_probs.repeat_interleave(len(labels) // len(aux_probs), dim=0)
             if not self.args.aux_contrastive_grad:
                 aux_probs = aux_probs.detach()
-        across = self.args.gather_across_devices and rows.processes > 1
-        if across:
-            embeddings = self._with_other_processes(embeddings, rows)
-            aux_probs = None if aux_probs is None else self._with_other_processes(aux_probs, rows)
-            labels, row_ids = self.gather_entries(labels, rows), self.gather_entries(row_ids, rows)
-        # A sampler with replacement may repeat a row, which would be its own perfect positive. Views of a row are
-        # meant to be.
-        options = {"temperature": self.args.temperature, "row_ids": row_ids if self.views_per_row == 1 else None}
-        if self.args.contrastive == "scl":
-            term = supervised_contrastive_loss(embeddings, labels, **options)
-        elif self.args.contrastive == "lscl":
-            term = label_aware_contrastive_loss(embeddings, labels, aux_probs, **options)
-        else:
-            term = label_contrastive_loss(embeddings, labels, aux_probs, **options)
-        return _scale_gradient(term, rows.total / max(rows.own, 1)) if across else term
-
-    def _with_other_processes(self, values: Tensor, rows: StepRows) -> Tensor:
-        """Gather values of all processes, those of this process with their gradient."""
-        everyone = self.gather_entries(values, rows)
-        start = self.args.process_index * rows.size
-        # A process that has fillers only takes part with a gradient of zero.
-        own = values[: rows.own] if rows.own else values.sum() * 0 + everyone[:0]
-        return torch.cat([everyone[:start], own, everyone[start + rows.own :]])
+        return contrastive_term(
+            self,
+            ContrastiveBatch(embeddings, labels, aux_probs, rows),
+            kind=self.args.contrastive,
+            temperature=self.args.temperature,
+            across=self.args.gather_across_devices,
+        )
 
     # ---- State ----
 
@@ -252,30 +229,12 @@ class LaneTrainer(JointTrainer):
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
         parts = {"alm": self.alm, "weights": self.row_weights, "similarity": self.similarity}
-        # Sharded, the auxiliary lies in the checkpoint of the engine, with the classifier.
-        in_engine = self.args.is_neutral or self.is_fsdp_enabled
-        has_own = not in_engine and self.auxiliary_model is not None
-        parts["auxiliary"] = OwnState(self.auxiliary_model, self.model) if has_own else None
         return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
 
-    def _row_scores(self) -> tuple[Tensor, Tensor]:
+    def row_scores(self) -> RowScores:
+        """Return how LANE judges the rows: by their average label-aware margin."""
         if self.args.is_neutral:
-            return super()._row_scores()
+            return super().row_scores()
+        margins = self.alm.average()
         weights = self.row_weights.of_all(self.alm, self.row_statistics.labels.to(self.alm.device))
-        return self.alm.average(), weights
-
-
-def _finite_rows(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return float32 logits with zeros in the rows that hold NaN or infinity, and which rows are whole (0 or 1)."""
-    logits = logits.float()
-    finite = torch.isfinite(logits).all(dim=1)
-    return torch.where(finite[:, None], logits, 0.0), finite.float()
-
-
-def _scale_gradient(value: Tensor, factor: float) -> Tensor:
-    """Return the value itself, with a gradient that is `factor` times as large.
-
-    Every process computes the contrastive term of the whole step, but differentiates by its own rows only. Averaged
-    over processes, each of which counts in proportion to its rows, the gradient would be too small by this factor.
-    """
-    return value.detach() + factor * (value - value.detach())
+        return RowScores(margins, weights, margins)

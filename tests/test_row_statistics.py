@@ -22,6 +22,7 @@ class SlowRow:
     """Everything that one row has shown."""
 
     margins: list[float] = field(default_factory=list)
+    correct: list[bool] = field(default_factory=list)
     given_probs: list[float] = field(default_factory=list)
     candidate: int = -1
     votes: np.float32 = field(default_factory=lambda: np.float32(0))
@@ -51,6 +52,7 @@ class SlowStatistics:
             row = self.rows.setdefault(row_id, SlowRow())
             row.margins.append(logits[label] - logits[runner_up])
             row.given_probs.append(float(probs[label]))
+            row.correct.append(int(np.argmax(logits)) == label)
             self._vote(row, runner_up, probs)
 
     def _vote(self, row: SlowRow, runner_up: int, probs: np.ndarray) -> None:
@@ -82,6 +84,9 @@ def assert_matches(fast: RowStatistics, slow: SlowStatistics) -> None:
     assert confidence.tolist() == pytest.approx([mean(row.candidate_probs) for row in rows], rel=1e-5)
     assert fast.average_margin().tolist() == pytest.approx([mean(row.margins) for row in rows], rel=1e-6, abs=1e-6)
     assert fast.given_confidence().tolist() == pytest.approx([mean(row.given_probs) for row in rows], rel=1e-5)
+    spreads = [float(np.std(row.given_probs)) if row.given_probs else 0.0 for row in rows]
+    assert fast.given_variability().tolist() == pytest.approx(spreads, rel=1e-3, abs=1e-4)
+    assert fast.correctness().tolist() == pytest.approx([mean(row.correct) for row in rows], rel=1e-6)
     assert int(fast.skipped) == slow.skipped
 
 
@@ -192,7 +197,7 @@ def test_a_row_whose_other_labels_have_probability_zero_still_has_a_candidate() 
     assert confidence.tolist() == [0.0]
 
 
-@pytest.mark.parametrize(("num_labels", "budget"), [(2, 32), (32_767, 32), (32_768, 36), (100_000, 36)])
+@pytest.mark.parametrize(("num_labels", "budget"), [(2, 36), (32_767, 36), (32_768, 40), (100_000, 40)])
 def test_memory_a_row(num_labels: int, budget: int) -> None:
     num_rows = 1000
     state = RowStatistics(num_rows, num_labels).state_dict()

@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from lane_hf.datasets.tables import SUFFIXES
 from lane_hf.report.label_issues import COLUMNS
 from lane_hf.run import _predict, _version, detection_metrics, main, use_all_cores
-from lane_hf.run_arguments import RunConfig
+from lane_hf.run_arguments import run_config_class
 from lane_hf.trainer import LaneTrainer
 
 NAMES = ["anger", "fear", "joy", "sadness"]
@@ -58,7 +58,7 @@ class Job:
             "model_name_or_path": self.model,
             "output_dir": self.output_dir,
             "num_train_epochs": 1,
-            "weighting_warmup": 0,
+            "weighting_warmup": 0 if changes.get("method", "lane") == "lane" else None,
             "learning_rate": 1e-3,
             "bf16": False,
             "disable_tqdm": True,
@@ -381,7 +381,7 @@ def test_help_says_how_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> N
     for name in (
         "--train_file",
         "--label_noise",
-        "--method {lane,plain}",
+        "--method METHOD",
         "--weighting",
         "--learning_rate",
         "usage: ",
@@ -491,7 +491,7 @@ BAD_ARGUMENTS = {
     "one column for both": ({"text_column": "text", "label_column": "text"}, "cannot both be in column 'text'"),
     "noise": ({"label_noise": 2}, "label_noise must be in [0, 1], got 2.0"),
     "noise seed": ({"label_noise": 0.5, "noise_seed": -1}, "seed must be a whole number from 0 on, got -1"),
-    "method": ({"method": "lain"}, "invalid choice: 'lain' (choose from 'lane', 'plain')"),
+    "method": ({"method": "lain"}, "the method 'lain' is unknown (did you mean plain?)"),
     "flag": ({"lable_noise": 0.1}, "unknown argument --lable_noise=0.1 (did you mean label_noise?)"),
     "data set": ({"train_file": None, "dataset": "demoo"}, "neither a built-in name ("),
     "folder for the demo": ({"train_file": None, "dataset": "demo", "data_dir": "x"}, "leave data_dir out"),
@@ -614,19 +614,19 @@ def test_packages_that_are_not_installed_have_no_version() -> None:
 
 
 def test_detection_counts_rows_that_were_never_seen_as_unsuspicious() -> None:
-    table = pd.DataFrame({"alm": [-2.0, 1.0, math.nan, 3.0], "is_flipped": [True, False, False, False]})
+    table = pd.DataFrame({"score": [-2.0, 1.0, math.nan, 3.0], "is_flipped": [True, False, False, False]})
     assert detection_metrics(table)["detection_auroc"] == 1.0
     table["is_flipped"] = [False, False, True, False]
     assert detection_metrics(table)["detection_auroc"] == pytest.approx(0.5 / 3)  # tied with the best row
 
 
 def test_detection_without_any_seen_row_is_chance() -> None:
-    table = pd.DataFrame({"alm": [math.nan] * 4, "is_flipped": [True, False, True, False]})
+    table = pd.DataFrame({"score": [math.nan] * 4, "is_flipped": [True, False, True, False]})
     assert detection_metrics(table)["detection_auroc"] == 0.5
 
 
 def test_undefined_areas_are_left_out() -> None:
-    table = pd.DataFrame({"alm": [1.0, 2.0], "is_flipped": [False, False]})
+    table = pd.DataFrame({"score": [1.0, 2.0], "is_flipped": [False, False]})
     assert detection_metrics(table) == {"detection_precision_at_5_percent": 0.0}
 
 
@@ -678,7 +678,7 @@ def test_launched_processes_use_all_cores(
 ) -> None:
     for name in ("ACCELERATE_USE_CPU", "TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    config = RunConfig(output_dir=str(tmp_path))
+    config = run_config_class("lane")(output_dir=str(tmp_path))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))

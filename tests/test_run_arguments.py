@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lane_hf import InputError, run_arguments
+from lane_hf.methods import METHODS
 from lane_hf.run_arguments import parse
 
 
@@ -114,7 +115,11 @@ def test_a_token_serves_the_hub_but_is_never_pickled() -> None:
         (["--zzzzzz", "1"], "unknown argument --zzzzzz. See --help"),
         (["stray"], "unknown argument stray. See --help"),
         (["--num_train", "1"], "unknown argument --num_train (did you mean "),  # an abbreviation
-        (["--method", "foo"], "argument --method: invalid choice: 'foo' (choose from 'lane', 'plain'). See --help"),
+        (["--method", "foo"], "the method 'foo' is unknown: choose one of lane, plain, "),
+        (["--method=lan"], "the method 'lan' is unknown (did you mean lane?)"),
+        (["--method", "plain", "--weighting", "gaussian"], "--weighting (it is an option of the method lane)"),
+        (["--percentile=50"], "unknown argument --percentile=50 (it is an option of the method aum). See --help"),
+        (["--method=cartography-easy", "--select", "hard"], "unknown argument --select"),
         (["--noise_kind", "foo"], "(choose from 'shuffle', 'uniform', 'pair', 'semantic')"),
         (["--train_sampling_strategy", "foo"], "(choose from 'random', 'sequential', 'group_by_length')"),
         (["--seed"], "argument --seed: expected one argument. See --help"),
@@ -224,7 +229,11 @@ def test_a_bare_no_is_a_strategy(tmp_path: Path) -> None:
         ("c.yaml", "seed: [1, 2]", "seed takes one value, got the list [1, 2]"),
         ("c.yaml", "seed: {a: 1}", "argument --seed: invalid int value: "),
         ("c.yaml", "seed: true", "argument --seed: invalid int value: 'True'"),
-        ("c.yaml", "method: foo", "argument --method: invalid choice: 'foo'"),
+        ("c.yaml", "method: foo", "c.yaml: the method 'foo' is unknown: choose one of lane, plain"),
+        ("c.yaml", "method: 7", "c.yaml: the method '7' is unknown"),
+        ("c.yaml", "method: [lane]", "method takes one value, got the list ['lane']"),
+        ("c.yaml", "method:", "method needs a value"),
+        ("c.yaml", "method: plain\nweighting: gaussian", "(it is an option of the method lane)"),
         ("c.yaml", "bf16: maybe", "argument --bf16: Truthy value expected: got maybe"),
         ("c.yaml", "label_names: []", "expected at least one argument"),
     ],
@@ -246,3 +255,54 @@ def test_values_of_a_file_are_checked_together_like_those_of_a_command_line(tmp_
     path = write(tmp_path / "config.yaml", "label_noise: 2\n")
     assert refusal(path) == "label_noise must be in [0, 1], got 2.0"
     assert parse([path, "--label_noise", "0.1"])[1].label_noise == 0.1
+
+
+# ---- Methods ----
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_its_options_and_the_jobs_defaults(method: str, tmp_path: Path) -> None:
+    config = parse(["--method", method, "--output_dir", str(tmp_path)])[2]
+    assert isinstance(config, METHODS[method].config)
+    assert config.method == method
+    assert (config.num_train_epochs, config.save_total_limit) == (4.0, 1)
+    for name, value in METHODS[method].fixed.items():
+        assert getattr(config, name) == value
+
+
+def test_options_of_a_method(tmp_path: Path) -> None:
+    argv = ["--output_dir", str(tmp_path), "--method=aum", "--percentile", "50", "--runs=1"]
+    config = parse(argv)[2]
+    assert (config.percentile, config.runs, config.scoring_epochs) == (50.0, 1, None)
+
+
+def test_the_last_method_on_the_command_line_counts_and_beats_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", "method: aum\n")
+    assert parse([path])[2].method == "aum"
+    assert parse([path, "--method=lane", "--method", "plain"])[2].method == "plain"
+
+
+def test_the_help_is_about_the_chosen_method(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--method", "aum", "--help"])
+    shown = capsys.readouterr().out
+    assert "--percentile" in shown
+    assert "--weighting_warmup" not in shown
+    with pytest.raises(SystemExit):
+        parse(["--method", "cartography-hard", "--help"])
+    shown = capsys.readouterr().out
+    assert "--fraction" in shown
+    assert "--select" not in shown
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_arguments_can_be_pickled(method: str, tmp_path: Path) -> None:
+    config = parse(["--method", method, "--output_dir", str(tmp_path)])[2]
+    again = pickle.loads(pickle.dumps(config))  # noqa: S301 -- its own bytes
+    assert type(again) is type(config)
+    assert again.method == method
+
+
+def test_an_unknown_name_in_the_module() -> None:
+    with pytest.raises(AttributeError, match="RunConfig_foo"):
+        run_arguments.RunConfig_foo  # noqa: B018 -- the lookup is what is tested

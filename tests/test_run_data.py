@@ -12,7 +12,7 @@ from lane_hf import InputError
 from lane_hf.augmentation.collator import ColumnView, TextView, TokenView, ViewsCollator
 from lane_hf.datasets.registry import entry
 from lane_hf.run import main
-from lane_hf.run_arguments import DataArguments, RunConfig, parse
+from lane_hf.run_arguments import DataArguments, RunConfig, parse, run_config_class
 from lane_hf.run_data import make_collator, prepare_data
 
 NAMES = ["joy", "trust", "fear", "surprise", "sadness"]
@@ -28,7 +28,7 @@ def train_file(tmp_path: Path) -> Path:
 
 
 def config(tmp_path: Path, **changes: object) -> RunConfig:
-    return RunConfig(output_dir=str(tmp_path / "out"), do_train=True, **changes)
+    return run_config_class("lane")(output_dir=str(tmp_path / "out"), do_train=True, **changes)
 
 
 def arguments(train_file: Path, **changes: object) -> DataArguments:

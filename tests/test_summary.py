@@ -30,6 +30,7 @@ def make_issues(number: int = 12, **changes: Any) -> pd.DataFrame:
         "given_label": ["sad"] * number,
         "suggested_label": ["glad"] * number,
         "suggestion_confidence": [0.876] * number,
+        "score": [-3.25] * number,
         "alm": [-3.25] * number,
         "aum": [0.0] * number,
         "weight": [1.0] * number,
@@ -59,9 +60,9 @@ def test_everything_that_was_measured_is_said(tmp_path: Path) -> None:
         "Label issues:       3 of 12 rows (25.0%)",
     ]
     assert lines[7] == "The 10 most suspicious rows:"
-    assert lines[8].split() == ["row", "given", "suggested", "sure", "ALM", "flipped", "text"]
-    assert lines[9].split() == ["11", "sad", "glad", "0.88", "-3.2", "yes", "a", "text", "11"]
-    assert lines[10].split() == ["10", "sad", "glad", "0.88", "-3.2", "no", "a", "text", "10"]
+    assert lines[8].split() == ["row", "given", "suggested", "sure", "score", "flipped", "text"]
+    assert lines[9].split() == ["11", "sad", "glad", "0.88", "-3.25", "yes", "a", "text", "11"]
+    assert lines[10].split() == ["10", "sad", "glad", "0.88", "-3.25", "no", "a", "text", "10"]
     assert lines[19:] == [
         "",
         f"Checkpoint:         {tmp_path}",
@@ -87,7 +88,7 @@ def test_what_was_not_done_is_not_said(tmp_path: Path) -> None:
 def test_without_noise_there_is_no_column_of_flips(tmp_path: Path) -> None:
     lines = lines_of(tmp_path, {}, make_issues())
     assert "flipped" not in "\n".join(lines)
-    assert lines[6].split() == ["11", "sad", "glad", "0.88", "-3.2", "a", "text", "11"]
+    assert lines[6].split() == ["11", "sad", "glad", "0.88", "-3.25", "a", "text", "11"]
 
 
 def test_fewer_rows_than_ten_are_all_shown(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_rows_that_were_never_seen_are_shown_as_such(tmp_path: Path) -> None:
         given_label=pd.array([None] * 3, dtype="string"),
         suggested_label=pd.array([None] * 3, dtype="string"),
         suggestion_confidence=[float("nan")] * 3,
-        alm=[float("nan")] * 3,
+        score=[float("nan")] * 3,
         visits=[0] * 3,
         is_issue=[False] * 3,
         is_flipped=[True, False, True],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..mixture import fit_mixture, label_probability
+from ..row_scores import RowScores
 from ..row_statistics import RowStatistics
 
 COLUMNS = (
@@ -15,6 +16,7 @@ COLUMNS = (
     "given_label",
     "suggested_label",
     "suggestion_confidence",
+    "score",
     "alm",
     "aum",
     "weight",
@@ -25,8 +27,7 @@ COLUMNS = (
 
 def build_table(
     statistics: RowStatistics,
-    scores: Tensor,
-    weights: Tensor,
+    judged: RowScores,
     row_ids: np.ndarray | None = None,
     label_names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -34,25 +35,26 @@ def build_table(
 
     Args:
         statistics: what was recorded of each row.
-        scores: `[num_rows]` averages that rows are ranked by, lowest first.
-        weights: `[num_rows]` weights of the rows.
+        judged: what the method says of the rows.
         row_ids: `[num_rows]` the user's names of the rows; None numbers them from 0.
         label_names: names of the labels; None leaves their numbers.
 
     Returns:
-        The columns of `COLUMNS`. A row is an issue if its score is negative and it more likely belongs to the lower
-        than to the higher component of a mixture of two Gaussians on the scores of the rows with its label; its
-        suggestion is then the best other label, else its given label. Rows never seen stand at the end.
+        The columns of `COLUMNS`. Unless the method has a verdict of its own, a row is an issue if its margin is
+        negative and it more likely belongs to the lower than to the higher component of a mixture of two Gaussians on
+        the margins of the rows with its label; its suggestion is then the best other label, else its given label. Rows
+        never seen stand at the end.
 
     Example:
         >>> statistics = RowStatistics(num_rows=2, num_labels=2)
-        >>> build_table(statistics, torch.zeros(2), torch.ones(2)).is_issue.tolist()
+        >>> build_table(statistics, RowScores(torch.zeros(2), torch.ones(2))).is_issue.tolist()
         [False, False]
     """
-    scores, weights = scores.cpu(), weights.cpu()
+    margins = statistics.average_margin() if judged.margins is None else judged.margins
+    scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
     visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
     seen = visits > 0
-    is_issue = _issues(scores, labels, seen)
+    is_issue = _issues(margins, labels, seen) if judged.is_issue is None else judged.is_issue.cpu() & seen
     candidates, candidate_confidence = (each.cpu() for each in statistics.candidates())
     suggested = torch.where(is_issue, candidates, labels)
     confidence = torch.where(is_issue, candidate_confidence, statistics.given_confidence().cpu())
@@ -62,7 +64,8 @@ def build_table(
             "given_label": _named(labels, label_names),
             "suggested_label": _named(suggested, label_names),
             "suggestion_confidence": torch.where(seen, confidence, torch.nan).numpy(),
-            "alm": torch.where(seen, scores, torch.nan).numpy(),
+            "score": torch.where(seen, scores, torch.nan).numpy(),
+            "alm": torch.where(seen, margins, torch.nan).numpy(),
             "aum": torch.where(seen, statistics.average_margin().cpu(), torch.nan).numpy(),
             "weight": weights.numpy(),
             "visits": visits.numpy(),
@@ -70,16 +73,16 @@ def build_table(
         },
         columns=list(COLUMNS),
     )
-    return table.sort_values("alm", kind="stable", na_position="last", ignore_index=True)
+    return table.sort_values("score", kind="stable", na_position="last", ignore_index=True)
 
 
-def _issues(scores: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+def _issues(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     is_issue = torch.zeros_like(seen)
     if not bool(seen.any()):
         return is_issue
     number_of_labels = int(labels.max()) + 1
-    mixture = fit_mixture(scores[seen], labels[seen], number_of_labels)
-    is_issue[seen] = label_probability(scores[seen], mixture, labels[seen]) < 0.5  # noqa: PLR2004 -- more likely than not
+    mixture = fit_mixture(margins[seen], labels[seen], number_of_labels)
+    is_issue[seen] = label_probability(margins[seen], mixture, labels[seen]) < 0.5  # noqa: PLR2004 -- more likely than not
     return is_issue
 
 

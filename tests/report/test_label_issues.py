@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lane_hf.mixture import clean_probability, fit_mixture
 from lane_hf.report.label_issues import COLUMNS, build_table
+from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import RowStatistics
 
 ROWS, LABELS = 61, 3
@@ -34,9 +35,14 @@ def noisy_run() -> tuple[RowStatistics, Tensor, Tensor, Tensor]:
     return statistics, 2 * statistics.average_margin(), given, bad
 
 
+def judged(scores: torch.Tensor, weights: torch.Tensor) -> RowScores:
+    """A method whose scores are averaged margins."""
+    return RowScores(scores, weights, scores)
+
+
 def make_table(**options: Any) -> pd.DataFrame:
     statistics, scores, *_ = noisy_run()
-    return build_table(statistics, scores, torch.linspace(0.0, 1.0, ROWS), **options)
+    return build_table(statistics, judged(scores, torch.linspace(0.0, 1.0, ROWS)), **options)
 
 
 def test_every_row_once_worst_first_and_unseen_rows_last() -> None:
@@ -94,12 +100,12 @@ def test_is_issue_follows_the_mixture_per_label() -> None:
     assert ((probability > 0.1) & (probability < 0.5)).any()
     assert ((probability > 0.5) & (probability < 0.9)).any()
     expected = probability < 0.5
-    table = build_table(statistics, scores, torch.ones(ROWS)).set_index("row_id")
+    table = build_table(statistics, judged(scores, torch.ones(ROWS))).set_index("row_id")
     assert table.loc[seen.tolist(), "is_issue"].tolist() == expected.tolist()
 
 
 def test_types_of_the_columns() -> None:
-    expected = dict.fromkeys(("suggestion_confidence", "alm", "aum", "weight"), "float32")
+    expected = dict.fromkeys(("suggestion_confidence", "score", "alm", "aum", "weight"), "float32")
     expected |= {"row_id": "int64", "visits": "int32", "is_issue": "bool"}
     for names, label_type in ((None, "Int64"), (NAMES, "string")):
         types = make_table(label_names=names).dtypes.astype(str).to_dict()
@@ -109,7 +115,7 @@ def test_types_of_the_columns() -> None:
 def test_rows_never_seen_have_no_label_and_no_suggestion() -> None:
     for names in (None, NAMES):
         unseen = make_table(label_names=names)[-2:]
-        for column in ("given_label", "suggested_label", "suggestion_confidence", "alm", "aum"):
+        for column in ("given_label", "suggested_label", "suggestion_confidence", "score", "alm", "aum"):
             assert unseen[column].isna().all(), column
         assert unseen["visits"].tolist() == [0, 0]
         assert unseen["is_issue"].tolist() == [False, False]
@@ -134,14 +140,14 @@ def test_rows_with_equal_scores_keep_their_order_and_are_no_issues() -> None:
     statistics = RowStatistics(15, 2)
     ids = torch.arange(15)
     statistics.record(statistics.observe(ids, torch.zeros(15).long(), torch.tensor([[0.0, 3.0]]).repeat(15, 1)))
-    table = build_table(statistics, statistics.average_margin(), torch.ones(15))
+    table = build_table(statistics, judged(statistics.average_margin(), torch.ones(15)))
     assert table["row_id"].tolist() == list(range(15))
     assert not table["is_issue"].any()
     assert table["suggested_label"].tolist() == [0] * 15
 
 
 def test_nothing_recorded_at_all() -> None:
-    table = build_table(RowStatistics(4, LABELS), torch.zeros(4), torch.ones(4), label_names=NAMES)
+    table = build_table(RowStatistics(4, LABELS), RowScores(torch.zeros(4), torch.ones(4)), label_names=NAMES)
     assert table["row_id"].tolist() == [0, 1, 2, 3]
     assert table["given_label"].isna().all()
     assert table["alm"].isna().all()
@@ -151,7 +157,7 @@ def test_nothing_recorded_at_all() -> None:
 
 def test_the_table_is_not_a_view_of_the_statistics() -> None:
     statistics, scores, given, _ = noisy_run()
-    table = build_table(statistics, scores, torch.ones(ROWS))
+    table = build_table(statistics, judged(scores, torch.ones(ROWS)))
     before = table.copy(deep=True)
     statistics.record(statistics.observe(torch.arange(ROWS), given, torch.full((ROWS, LABELS), 9.0)))
     scores.zero_()
@@ -163,6 +169,7 @@ LARGE = """
 import sys, torch
 from pathlib import Path
 from lane_hf.report.label_issues import build_table
+from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import Observation, RowStatistics
 
 def status(name):
@@ -170,14 +177,15 @@ def status(name):
 
 torch.set_num_threads(1)
 rows, labels = 1_000_000, 1000
-build_table(RowStatistics(2, 2), torch.zeros(2), torch.ones(2))  # whatever is imported late
+build_table(RowStatistics(2, 2), RowScores(torch.zeros(2), torch.ones(2)))  # whatever is imported late
 statistics, ids = RowStatistics(rows, labels), torch.arange(rows)
 given, bad = ids % labels, ids % 7 == 0
 scores = torch.where(bad, -3.0, 3.0) + 0.5 * torch.randn(rows, generator=torch.Generator().manual_seed(0))
 ones = torch.ones(rows)
 statistics.record(Observation(ids, given, scores, 0.5 * ones, (given + 1) % labels, 0.25 * ones, 0.0 * ones))
 before = status("VmRSS")
-table = build_table(statistics, scores, ones, label_names=[f"label {label}" for label in range(labels)])
+names = [f"label {label}" for label in range(labels)]
+table = build_table(statistics, RowScores(scores, ones, scores), label_names=names)
 assert table["is_issue"].sum() == int(bad.sum()), table["is_issue"].sum()
 print(round(status("VmHWM") - before))
 """

@@ -1,0 +1,28 @@
+"""The methods that LANE is compared with, as trainers: one file each, the same constructor for all.
+
+Names are imported when they are first used.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "AumConfig": "aum",
+    "AumTrainer": "aum",
+    "CartographyConfig": "cartography",
+    "CartographyTrainer": "cartography",
+    "LabelSmoothingConfig": "label_smoothing",
+    "LabelSmoothingTrainer": "label_smoothing",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 -- names of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

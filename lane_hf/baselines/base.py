@@ -1,0 +1,115 @@
+"""BaselineTrainer: what the methods that change the loss have in common."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..buffer import AlmBuffer
+from ..joint_trainer import JointTrainer
+from ..margins import finite_rows
+from ..resumable_trainer import Stateful
+from ..row_scores import RowScores
+from ..row_statistics import Observation
+from ..step_rows import StepRows
+from ..weighting import weighted_mean
+
+
+class Batch(NamedTuple):
+    """A training batch after the forward pass.
+
+    Attributes:
+        logits: `[B, K]` float32 scores of the classifier; zeros in rows that were NaN or infinite.
+        labels: `[B]` given labels.
+        finite: `[B]` float32, 0 in rows that were NaN or infinite.
+        rows: which rows they are.
+        outputs: what the networks returned: `embeddings` `[B, d]`, `auxiliary_logits`, if the method has them.
+        step_labels: labels of the rows (not views) of all processes in this step.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    finite: Tensor
+    rows: StepRows
+    outputs: dict[str, Tensor]
+    step_labels: Tensor
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Average `[B]` losses over the batch, without rows that were not finite."""
+        return weighted_mean(losses, self.finite)
+
+
+class BaselineTrainer(JointTrainer):
+    """A [`RowTrainer`] with another loss: the base of the single-network methods.
+
+    A method overrides [`loss_of`]. If it judges rows by something else than their margin, it sets `has_own_score` and
+    calls [`record_scores`] in each step. Same constructor as [`RowTrainer`]; `args` is the method's own configuration
+    or plain `TrainingArguments`, which get the method's defaults.
+
+    Example:
+        >>> class Focal(BaselineTrainer):  # doctest: +SKIP
+        ...     def loss_of(self, batch):
+        ...         log_p = batch.logits.log_softmax(dim=1).gather(1, batch.labels[:, None]).squeeze(1)
+        ...         return batch.mean(-((1 - log_p.exp()) ** 2) * log_p)
+    """
+
+    has_own_score: bool = False
+    """Whether rows are ranked by what [`record_scores`] is given, instead of their margin."""
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Return the method's loss, a scalar mean over the entries of the batch."""
+        raise NotImplementedError
+
+    def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
+        """Return the method's loss of a training batch and what the networks returned."""
+        labels = self._labels_of(inputs)
+        outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
+        own = slice(None, None, self.views_per_row)
+        observed = self.row_statistics.observe(rows.ids[own], labels[own], self.logits_of_rows(outputs, own))
+        observation = Observation(*self.gather(observed, rows))
+        self.row_statistics.record(observation)
+        logits, finite = finite_rows(outputs["logits"])
+        loss = self.loss_of(Batch(logits, labels, finite, rows, outputs, observation.labels))
+        self.log_term("loss_method", loss)
+        return loss, outputs
+
+    def logits_of_rows(self, outputs: dict[str, Tensor], own: slice) -> Tensor:
+        """Return the scores that the rows themselves, not their views, are judged by."""
+        return outputs["logits"].detach()[own]
+
+    @property
+    def progress(self) -> float:
+        """How much of training is done, from 0 to 1."""
+        return self.state.global_step / max(self.state.max_steps, 1)
+
+    @torch.no_grad()
+    def record_scores(self, batch: Batch, scores: Tensor) -> None:
+        """Average what the method makes of each row over the visits of the row.
+
+        Args:
+            batch: the batch.
+            scores: `[B]`, lower where the label looks more wrong; those of views are left out.
+        """
+        own = slice(None, None, self.views_per_row)
+        self.scores.update(*self.gather((batch.rows.ids[own], scores[own].float()), batch.rows))
+
+    def reset_rows(self) -> None:
+        """Start the per-row state anew."""
+        super().reset_rows()
+        self.scores = AlmBuffer(len(self.train_dataset), self.state_device) if self.has_own_score else None
+
+    def stateful_parts(self) -> dict[str, Stateful]:
+        """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
+        parts = super().stateful_parts()
+        if self.scores is not None:
+            parts["scores"] = self.scores
+        return parts
+
+    def row_scores(self) -> RowScores:
+        """Return how the method judges the rows: by its own score, or by their average margin."""
+        if self.scores is None:
+            return super().row_scores()
+        scores = self.scores.average()
+        return RowScores(scores, torch.ones_like(scores))
+
+    scores: AlmBuffer | None = None
