@@ -4,8 +4,8 @@
         --seeds 1 2 3 --output results.jsonl
 
 DATA holds a folder for each data set with `train.csv`, `validation.csv` and `test.csv` (columns text, label). Cells
-that already stand in the output are skipped, so a killed grid goes on where it was. A method is `plain`, `paper`,
-`lane`, or `lane` with settings: `lane[weighting=gaussian,contrastive=lscl]`.
+that already stand in the output are skipped, so a killed grid goes on where it was. A method is `paper`, or one that
+`lane train --method` knows, also with settings: `lane[weighting=gaussian,contrastive=lscl]`, `gce[gce_q=0.5]`.
 
 Same budget, schedule and batch size for every method. Nothing is chosen on clean labels: training and validation
 labels are spoiled alike, the headline is the last epoch, and the best epoch is the one with the best accuracy on the
@@ -29,12 +29,21 @@ import numpy as np
 import torch
 import transformers
 from datasets import DatasetDict
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, TrainerCallback
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    HfArgumentParser,
+    TrainerCallback,
+)
 
 from lane_hf import LaneConfig, LaneTrainer, RowTrainer
+from lane_hf.baselines.staged import StagedTrainer
 from lane_hf.datasets.columns import to_text_and_label
 from lane_hf.datasets.tables import read_table
 from lane_hf.errors import InputError
+from lane_hf.method_config import MethodConfig
+from lane_hf.methods import method_of
 from lane_hf.metrics import compute_metrics
 from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from lane_hf.packaged_model import default_model
@@ -53,8 +62,9 @@ class EpochScores(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict | None = None, **kwargs: Any) -> None:
         """Keep accuracy and F1 of the set that was evaluated."""
-        if len(self.epochs) < round(state.epoch):
-            self.epochs.append({"epoch": round(state.epoch)})
+        epoch = round(state.epoch, 2)
+        if not self.epochs or self.epochs[-1]["epoch"] != epoch:
+            self.epochs.append({"epoch": epoch})
         kept = {name: value for name, value in metrics.items() if "accuracy" in name or "f1" in name}
         self.epochs[-1].update({name.removeprefix("eval_"): value for name, value in kept.items()})
 
@@ -83,18 +93,18 @@ def spoil(data: DatasetDict, noise: str, seed: int) -> DatasetDict:
     return DatasetDict({**data, **spoiled})
 
 
-def make_config(method: str, base: dict[str, Any]) -> LaneConfig:
+def make_config(method: str, base: dict[str, Any]) -> tuple[type[RowTrainer], MethodConfig]:
+    """Return the trainer that a cell's method names, and its arguments."""
     name, _, rest = method.partition("[")
     given = [f"--{part.strip().replace('=', ' ')}".split() for part in rest.rstrip("]").split(",") if part.strip()]
     if name == "paper":
-        return LaneConfig.paper(**base)
+        return LaneTrainer, LaneConfig.paper(**base)
+    chosen = method_of(name)
     # The command line's own parser turns the settings of a method into values.
-    from transformers import HfArgumentParser
-
     arguments = list(itertools.chain(*given))
-    parsed = HfArgumentParser(LaneConfig).parse_args_into_dataclasses(["--output_dir", "x", *arguments])[0]
+    parsed = HfArgumentParser(chosen.config).parse_args_into_dataclasses(["--output_dir", "x", *arguments])[0]
     changed = {part[0].removeprefix("--"): getattr(parsed, part[0].removeprefix("--")) for part in given}
-    return LaneConfig(**{**base, **changed})
+    return chosen.trainer, chosen.config(**{**base, **chosen.fixed, **changed})
 
 
 def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -102,19 +112,23 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     data = load(args.data_dir / cell["dataset"], args.max_train_samples)
     data = spoil(data, cell["noise"], cell["seed"])
     names = data["train"].features["label"].names
-    transformers.set_seed(cell["seed"])
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     depth = {"num_hidden_layers": args.layers} if args.layers else {}
-    model = AutoModelForSequenceClassification.from_pretrained(
-        args.model, num_labels=len(names), id2label=dict(enumerate(names)), dtype=torch.float32, **depth
-    )
+
+    def fresh_model() -> Any:
+        transformers.set_seed(cell["seed"])
+        return AutoModelForSequenceClassification.from_pretrained(
+            args.model, num_labels=len(names), id2label=dict(enumerate(names)), dtype=torch.float32, **depth
+        )
+
     tokenised = tokenise(data, tokenizer, args.max_length)
     scores = EpochScores()
     with tempfile.TemporaryDirectory() as folder:
-        config = make_config(cell["method"], base_arguments(folder, cell["seed"], args))
-        kind = RowTrainer if cell["method"] == "plain" else LaneTrainer
+        kind, config = make_config(cell["method"], base_arguments(folder, cell["seed"], args))
+        stages = issubclass(kind, StagedTrainer)
         trainer = kind(
-            model=model,
+            model=None if stages else fresh_model(),
+            model_init=fresh_model if stages else None,
             args=config,
             train_dataset=tokenised["train"],
             eval_dataset={split: tokenised[split] for split in ("validation", "test")},
@@ -123,8 +137,9 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
             compute_metrics=compute_metrics,
             callbacks=[scores],
         )
-        train_seconds = trainer.train().metrics["train_runtime"]
-        result = {"epochs": scores.epochs, "train_seconds": train_seconds}
+        metrics = trainer.train().metrics
+        steps = metrics.get("train_steps", trainer.state.global_step)
+        result = {"epochs": scores.epochs, "train_seconds": metrics["train_runtime"], "train_steps": steps}
         if FLIPPED_COLUMN in data["train"].column_names:
             result |= noise_scores(trainer, data["train"], tokenised["train"])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

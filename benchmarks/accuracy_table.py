@@ -1,0 +1,128 @@
+"""Turn the lines of `accuracy.py` into tables: mean and standard deviation over seeds, the best in bold.
+
+    python benchmarks/accuracy_table.py results.jsonl                                print all tables
+    python benchmarks/accuracy_table.py results.jsonl --into docs/reference/methods.md --name methods
+
+With `--into`, what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the file is replaced. A table
+is about one data set, one noise and one setting of the runs. Columns:
+
+- `last`: test accuracy and macro-F1 after the last epoch, what a user without clean labels gets;
+- `best epoch`: test accuracy after the epoch that is best on the noisy validation set;
+- `memorised`: share of the flipped training rows that the final model gives their wrong label;
+- `AUROC`: how well the method's own score ranks flipped rows;
+- `steps`: optimizer steps of all stages, relative to those of `plain`.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from documents import replace_table
+
+Line = dict[str, Any]
+COLUMNS: dict[str, tuple[Callable[[Line], float | None], int]] = {
+    "last accuracy": (lambda line: 100 * line["epochs"][-1]["test_accuracy"], 1),
+    "last macro-F1": (lambda line: 100 * line["epochs"][-1]["test_f1_macro"], 1),
+    "best epoch": (lambda line: 100 * best_epoch(line)["test_accuracy"], 1),
+    "memorised": (lambda line: None if "memorised" not in line else 100 * line["memorised"], -1),
+    "AUROC": (lambda line: line.get("detection_auroc"), 1),
+}
+
+
+def best_epoch(line: Line) -> dict[str, float]:
+    """Return the scores after the epoch that is best on the noisy validation set; of equals the first."""
+    return max(line["epochs"], key=lambda epoch: epoch["validation_accuracy"])
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean, and the standard deviation (n - 1) if there is more than one value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def cell(values: Sequence[float], digits: int, is_best: bool) -> str:
+    mean, deviation = mean_and_deviation(values)
+    shown = f"**{mean:.{digits}f}**" if is_best else f"{mean:.{digits}f}"
+    return shown if deviation is None else f"{shown} ± {deviation:.{digits}f}"
+
+
+def table(lines: Iterable[Line]) -> str:
+    """Return the markdown table of the lines of one data set, noise and setting.
+
+    Methods stand in the order in which they first occur.
+    """
+    methods: dict[str, list[Line]] = {}
+    for line in lines:
+        methods.setdefault(line["method"], []).append(line)
+    seeds = {method: len({line["seed"] for line in own}) for method, own in methods.items()}
+    several = len(set(seeds.values())) > 1
+    columns = {}
+    for name, (value, sign) in COLUMNS.items():
+        found = {method: [value(line) for line in own] for method, own in methods.items()}
+        if any(None in values for values in found.values()):
+            continue  # without flipped rows there is nothing to find or to memorise
+        means = {method: statistics.fmean(values) for method, values in found.items()}
+        best = max(means.values(), key=lambda mean: sign * mean)
+        digits = 3 if name == "AUROC" else 1
+        columns[name] = {m: cell(values, digits, means[m] == best) for m, values in found.items()}
+    if "plain" in methods and all("train_steps" in line for own in methods.values() for line in own):
+        base = statistics.fmean(line["train_steps"] for line in methods["plain"])
+        columns["steps"] = {
+            method: f"{statistics.fmean(line['train_steps'] for line in own) / base:.2f}"
+            for method, own in methods.items()
+        }
+    if several:
+        columns["seeds"] = {method: str(number) for method, number in seeds.items()}
+    head = ["method", *columns]
+    rows = [[f"`{method}`", *(column[method] for column in columns.values())] for method in methods]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def groups(lines: Iterable[Line]) -> dict[tuple[str, str, str], list[Line]]:
+    """Return the lines by data set, noise and setting, in the order of the file."""
+    found: dict[tuple[str, str, str], list[Line]] = {}
+    for line in lines:
+        found.setdefault((line["dataset"], line["noise"], line["settings"]), []).append(line)
+    return found
+
+
+def report(lines: Sequence[Line]) -> str:
+    """Return all tables, each below a line that says what it is about."""
+    parts = []
+    for (dataset, noise, settings), own in groups(lines).items():
+        seeds = ", ".join(map(str, sorted({line["seed"] for line in own})))
+        versions = sorted({f"transformers {line['versions']['transformers']}, {line['device']}" for line in own})
+        about = f"{dataset}, {noise}, seed {seeds} ({settings.replace(',', ', ')}; {'; '.join(versions)})"
+        parts += [about, "", table(own), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
+    parser.add_argument("--noise", nargs="+", help="only these noises")
+    parser.add_argument("--into", type=Path, help="a document, instead of the terminal")
+    parser.add_argument("--name", default="accuracy", help="which table of the document")
+    args = parser.parse_args(argv)
+    texts = itertools.chain.from_iterable(path.read_text().splitlines() for path in args.lines)
+    lines = [json.loads(text) for text in texts if text.strip()]
+    if args.noise:
+        lines = [line for line in lines if line["noise"] in args.noise]
+    content = report(lines)
+    if args.into is None:
+        sys.stdout.write(content)
+        return 0
+    try:
+        replace_table(args.into, args.name, content)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

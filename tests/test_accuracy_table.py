@@ -1,0 +1,90 @@
+"""The tables of the accuracy benchmark, from lines made by hand."""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import accuracy_table as benchmark
+
+
+def line(method: str, seed: int, *accuracies: float, **changes: Any) -> dict[str, Any]:
+    epochs = [
+        {"epoch": e, "validation_accuracy": v, "test_accuracy": t, "test_f1_macro": t / 2}
+        for e, (v, t) in enumerate(zip(accuracies[::2], accuracies[1::2], strict=True), start=1)
+    ]
+    own = {"dataset": "toy", "noise": "uniform:0.4", "settings": "layers=3,epochs=2", "method": method, "seed": seed}
+    measured = {"memorised": 0.25, "detection_auroc": 0.9, "train_steps": 100, "device": "cpu"}
+    return {**own, **measured, "epochs": epochs, "versions": {"transformers": "5.23.0"}, **changes}
+
+
+LINES = [
+    line("plain", 1, 0.6, 0.8, 0.5, 0.7),
+    line("plain", 2, 0.5, 0.6, 0.6, 0.9),
+    line("other", 1, 0.5, 0.5, 0.5, 0.9, memorised=0.5, detection_auroc=0.95, train_steps=250),
+    line("other", 2, 0.5, 0.5, 0.5, 0.9, memorised=0.5, detection_auroc=0.95, train_steps=250),
+]
+
+
+def test_means_deviations_and_the_best_in_bold() -> None:
+    head, _, plain, other = benchmark.table(LINES).splitlines()
+    assert head == "| method | last accuracy | last macro-F1 | best epoch | memorised | AUROC | steps |"
+    deviation = f"{100 * statistics.stdev([0.7, 0.9]):.1f}"
+    best = f"{100 * statistics.stdev([0.8, 0.9]):.1f}"  # of each seed's own best epoch on validation
+    half = f"{50 * statistics.stdev([0.7, 0.9]):.1f}"
+    assert plain == (
+        f"| `plain` | 80.0 ± {deviation} | 40.0 ± {half} | **85.0** ± {best} | **25.0** ± 0.0 | 0.900 ± 0.000 | 1.00 |"
+    )
+    assert other == (
+        "| `other` | **90.0** ± 0.0 | **45.0** ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | **0.950** ± 0.000 | 2.50 |"
+    )
+
+
+def test_of_equally_good_epochs_the_first_counts() -> None:
+    assert benchmark.best_epoch(line("plain", 1, 0.6, 0.1, 0.6, 0.2))["test_accuracy"] == 0.1
+
+
+def test_one_seed_has_no_deviation_and_other_numbers_of_seeds_are_said() -> None:
+    rows = benchmark.table(LINES[1:]).splitlines()
+    assert rows[0].endswith("| steps | seeds |")
+    assert rows[2].startswith("| `plain` | 90.0 |") or rows[2].startswith("| `plain` | **90.0** |")
+    assert (rows[2][-4:], rows[3][-4:]) == ("| 1 |"[-4:], "| 2 |"[-4:])
+
+
+def test_clean_labels_have_nothing_to_memorise() -> None:
+    clean = [{k: v for k, v in each.items() if k not in ("memorised", "detection_auroc")} for each in LINES]
+    assert benchmark.table(clean).splitlines()[0] == (
+        "| method | last accuracy | last macro-F1 | best epoch | steps |"
+    )
+
+
+def test_every_data_set_noise_and_setting_has_a_table_of_its_own() -> None:
+    lines = [*LINES, line("plain", 1, 0.5, 0.5, noise="clean"), line("plain", 1, 0.5, 0.5, dataset="more")]
+    shown = benchmark.report(lines)
+    assert shown.count("| method |") == 3
+    assert "toy, uniform:0.4, seed 1, 2 (layers=3, epochs=2; transformers 5.23.0, cpu)" in shown
+
+
+def test_a_table_in_a_document_is_replaced(tmp_path: Path) -> None:
+    results, document = tmp_path / "lines.jsonl", tmp_path / "page.md"
+    results.write_text("".join(json.dumps(each) + "\n" for each in LINES))
+    document.write_text("before\n<!-- table: a -->\nold\n<!-- end of table -->\nafter\n")
+    for _ in range(2):  # again and again
+        assert benchmark.main([str(results), "--into", str(document), "--name", "a"]) == 0
+        text = document.read_text()
+        assert text.startswith("before\n<!-- table: a -->\n\ntoy, ")
+        assert text.endswith("\n\n<!-- end of table -->\nafter\n")
+        assert "old" not in text
+
+
+def test_a_document_without_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, document = tmp_path / "lines.jsonl", tmp_path / "page.md"
+    results.write_text(json.dumps(LINES[0]) + "\n")
+    document.write_text("nothing here\n")
+    assert benchmark.main([str(results), "--into", str(document)]) == 2
+    assert "expected one table named 'accuracy'" in capsys.readouterr().err
+    assert document.read_text() == "nothing here\n"

@@ -1,0 +1,36 @@
+"""The benchmark of costs: how ratios are taken, and that every method runs in it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import cost as benchmark
+
+
+def test_a_ratio_is_that_to_the_trainer_runs_beside_it() -> None:
+    runs = iter([("Trainer", 1.0), ("a", 3.0), ("Trainer", 2.0), ("b", 4.0), ("Trainer", 6.0)])
+
+    def train(name: str) -> float:
+        expected, seconds = next(runs)
+        assert name == expected
+        return seconds
+
+    assert benchmark.ratios_of_a_repeat(["a", "b"], train) == {"a": (3.0, 2.0), "b": (4.0, 1.0)}
+
+
+def test_the_table_shows_medians() -> None:
+    lines = [{"method": "a", "ratio": ratio} for ratio in (1.0, 5.0, 2.0)]
+    assert benchmark.table(lines).splitlines()[-1] == "| `a` | 2.00 | 1.00 to 5.00 |"
+
+
+def test_methods_with_one_stage_and_with_several_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "cost.jsonl"
+    argv = ["--methods", "plain", "aum", "--rows", "24", "--layers", "1", "--repeats", "1", "--output", str(output)]
+    assert benchmark.main(argv) == 0
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["method"] for line in lines] == ["plain", "aum"]
+    assert all(line["seconds"] > 0 and line["ratio"] > 0 for line in lines)
+    assert "| `aum` |" in capsys.readouterr().out
