@@ -8,7 +8,15 @@ from typing import Any
 
 from .baselines.aum import AumTrainer
 from .baselines.cartography import CartographyTrainer
+from .baselines.elr import ElrTrainer
+from .baselines.gce import GceTrainer
+from .baselines.hmw import HmwTrainer
+from .baselines.label_interpolation import LabelInterpolationTrainer
 from .baselines.label_smoothing import LabelSmoothingTrainer
+from .baselines.lcl import LclTrainer
+from .baselines.noise_layer import NoiseLayerTrainer
+from .baselines.peer_loss import PeerLossTrainer
+from .baselines.scl import SclTrainer
 from .display import quoted
 from .errors import InputError
 from .method_config import MethodConfig
@@ -52,7 +60,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _cartography("hard", "retrain on the rows that are hardest to learn"),
             _cartography("ambiguous", "retrain on the rows whose probability varies most"),
             Method("aum", AumTrainer, "remove rows whose margins are those of rows mislabelled on purpose, retrain"),
+            Method("noise-layer", NoiseLayerTrainer, "learn how labels were confused in a layer on the classifier"),
+            Method("peer-loss", PeerLossTrainer, "punish agreement with labels drawn at random"),
+            Method("scl", SclTrainer, "cross-entropy with a supervised contrastive term"),
+            Method("lcl", LclTrainer, "contrastive term weighted by a second network's label probabilities"),
+            Method("hmw", HmwTrainer, "weigh rows by the angles between feature and labels"),
+            Method("label-interpolation", LabelInterpolationTrainer, "mix labels with predictions, label by label"),
             Method("label-smoothing", LabelSmoothingTrainer, "cross-entropy with smoothed labels"),
+            Method("gce", GceTrainer, "a loss between cross-entropy and the mean absolute error"),
+            Method("elr", ElrTrainer, "hold on to what was learned before wrong labels are memorised"),
         )
     }
 )

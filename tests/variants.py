@@ -21,7 +21,7 @@ class RememberStart(TrainerCallback):
         self.starts: NetworkStarts = {}
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        networks = {"model": self.trainer.model, "auxiliary": self.trainer.auxiliary_model}
+        networks = {"model": self.trainer.model, "auxiliary": getattr(self.trainer, "auxiliary_model", None)}
         self.starts = {name: weights_of(network) for name, network in networks.items() if network is not None}
 
 
@@ -55,7 +55,7 @@ def assert_learned(trainer: Trainer, starts: NetworkStarts) -> None:
 def assert_finite(trainer: Trainer) -> None:
     """All logged numbers are finite, and the table has a value in every place."""
     entries = trainer.state.log_history
-    assert any("loss_ce" in entry for entry in entries)
+    assert any("loss_ce" in entry or "loss_method" in entry for entry in entries)
     assert all(math.isfinite(value) for entry in entries for value in entry.values())
     assert not trainer.label_issues().isna().any(axis=None)
 
@@ -82,8 +82,9 @@ def logits_of(model: nn.Module, trainer: Trainer) -> Tensor:
 
 
 def assert_same_state(first: Trainer, second: Trainer) -> None:
-    """Both networks, the optimizer, the state of the rows and the table are equal, bit for bit."""
-    for one, other in ((first.model, second.model), (first.auxiliary_model, second.auxiliary_model)):
+    """The networks, the optimizer, the state of the rows and the table are equal, bit for bit."""
+    seconds = [getattr(trainer, "auxiliary_model", None) or nn.Identity() for trainer in (first, second)]
+    for one, other in ((first.model, second.model), seconds):
         ours, theirs = one.state_dict(), other.state_dict()
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []

@@ -9,13 +9,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from tiny import make_text_dataset, make_tokenizer
+from tiny import make_model, make_text_dataset, make_tokenizer
 from training import logged, make_trainer, weights_of
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
 from lane_hf import LaneTrainer, RowTrainer
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.methods import method_of
 
+STAGES = ("aum", "cartography-easy")
 WIDTH = 16  # tokens, where all batches must be of equal width
 
 
@@ -33,9 +35,15 @@ class Meddler(TrainerCallback):
 def make(folder: Path, options: dict[str, Any]) -> Any:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     options = dict(options)
-    kind = {"lane": LaneTrainer, "plain": RowTrainer, "stock": Trainer}[options.pop("trainer", "lane")]
-    if kind is Trainer:
-        options["args_kind"] = TrainingArguments
+    name = options.pop("trainer", "lane")
+    if name == "stock":
+        kind, options["args_kind"] = Trainer, TrainingArguments
+    else:
+        method = method_of(name)
+        kind, options["args_kind"] = method.trainer, method.config
+        options = {**method.fixed, **options}
+    if name in STAGES:
+        options["model_init"] = lambda: make_model("bert", dropout=0.0)
     num_rows, batch_size = options.pop("num_rows", 61), options.pop("global_batch", 12)
     if options.pop("views", False):
         # The same words in another order: a view that depends on nothing but the row.
@@ -55,7 +63,7 @@ def make(folder: Path, options: dict[str, Any]) -> Any:
         # Plain gradient descent: AdamW would blow up the rounding noise of gradients that are zero (key biases).
         "optim": "sgd",
         "learning_rate": 0.1,
-        "dropout": 0.0,
+        **({} if name in STAGES else {"dropout": 0.0}),
         **({} if kind is Trainer else {"check_replicas": True}),
         "train_dataset": make_text_dataset(num_rows, 4, 0, tokenizer=make_tokenizer()),
     }
@@ -80,7 +88,10 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {"processes": trainer.accelerator.num_processes, "classifier": weights_of(trainer.model)}
     result["parameters"] = sum(parameter.numel() for parameter in trainer.model_wrapped.parameters())
     if isinstance(trainer, RowTrainer):
-        result |= {"rows": trainer.row_statistics.state_dict(), "loss": logged(trainer, "loss_ce")}
+        loss = logged(trainer, "loss_ce") or logged(trainer, "loss_method")
+        result |= {"rows": trainer.row_statistics.state_dict(), "loss": loss}
+        result["parts"] = {part: state.state_dict() for part, state in trainer.stateful_parts().items()}
+        result["scores"] = trainer.row_scores().scores.cpu()
     if isinstance(trainer, LaneTrainer):
         result |= {"alm": trainer.alm.state_dict(), "weights": logged(trainer, "lane/mean_weight")}
         result |= {"auxiliary": weights_of(trainer.auxiliary_model)}

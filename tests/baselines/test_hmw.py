@@ -1,0 +1,524 @@
+"""HMW: distances, slices and weights against plain float64 loops, and a whole run replayed by hand."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import FAMILIES, IMAGE_SHAPE, make_model, make_text_dataset, make_tokenizer
+from torch import nn
+from torch.nn import functional as F
+from training import assert_same_weights, dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from variants import RememberStart, assert_comes_back, assert_learned
+
+from lane_hf import InputError
+from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.baselines.base import Batch
+from lane_hf.baselines.hmw import (
+    AnnealedWeights,
+    HmwConfig,
+    HmwTrainer,
+    HypersphereModel,
+    annealing_factor,
+    hyperspherical_distances,
+    margin_slice,
+    unit_rows,
+)
+from lane_hf.heads import logit_layers
+from lane_hf.step_rows import StepRows
+
+
+def slow_distance(feature: list[float], direction: list[float]) -> float:
+    product = math.fsum(f * w for f, w in zip(feature, direction, strict=True))
+    lengths = [math.sqrt(math.fsum(x * x for x in each)) for each in (feature, direction)]
+    cosine = product / (lengths[0] * lengths[1]) if min(lengths) > 0 else 0.0
+    return (1 - cosine) / 2
+
+
+def slow_slice(distances: list[float], label: int, a: float, b: float, rho: float) -> float:
+    """Label by label, as the authors' code has it: drop the given label, then the nearest, then sort the rest."""
+    others = [distance for k, distance in enumerate(distances) if k != label]
+    nearest = min(others)
+    others.remove(nearest)
+    exponent = min(a * (nearest - distances[label]), 700.0)
+    first = 1 / (1 + math.exp(-exponent)) if exponent > -700 else 0.0
+    if not others:
+        return first
+    compared = sorted(others)[: max(int((len(distances) - 2) * rho), 1)]
+    return (first + math.exp(b * (nearest - sum(compared) / len(compared)))) / 2
+
+
+def slow_weight(visits: list[tuple[int, float]], epochs: int) -> float:
+    """Softmax of the scores of the epochs, over the visits so far, as the paper has it."""
+    factors = [math.exp(1 + math.cos(math.pi * epoch / epochs)) for epoch, _ in visits]
+    return sum(factor / sum(factors) * value for factor, (_, value) in zip(factors, visits, strict=True))
+
+
+def slow_cross_entropy(row: list[float], label: int) -> float:
+    return max(row) + math.log(sum(math.exp(value - max(row)) for value in row)) - row[label]
+
+
+def normals(*size: int, seed: int) -> torch.Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
+
+
+def hand_made(
+    logits: torch.Tensor,
+    distances: torch.Tensor,
+    labels: torch.Tensor,
+    finite: list[float] | None = None,
+    ids: list[int] | None = None,
+) -> Batch:
+    rows = len(labels)
+    each = torch.ones(rows) if finite is None else torch.tensor(finite)
+    ids = list(range(rows)) if ids is None else ids
+    step = StepRows(torch.tensor(ids), rows, rows, rows, 1)
+    return Batch(logits, labels, each, step, {"distances": distances}, labels)
+
+
+def make(folder: Path, **changes: Any) -> Trainer:
+    return make_trainer(folder, kind=HmwTrainer, args_kind=HmwConfig, **changes)
+
+
+def watched(trainer: Trainer) -> list[tuple[Batch, float, float]]:
+    """Return a list that fills with the batches, their epochs and their losses."""
+    seen: list[tuple[Batch, float, float]] = []
+    loss_of = trainer.loss_of
+
+    def watching(batch: Batch) -> torch.Tensor:
+        loss = loss_of(batch)
+        copied = batch._replace(logits=batch.logits.detach().clone())
+        seen.append((copied, trainer.state.epoch or 0.0, loss.item()))
+        return loss
+
+    trainer.loss_of = watching
+    return seen
+
+
+# ---- Distances ----
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 6), st.sampled_from([1e-6, 1.0, 1e4, 1e15]))
+def test_distances_agree_with_loops(seed: int, rows: int, num_labels: int, scale: float) -> None:
+    features, directions = scale * normals(rows, 5, seed=seed), normals(num_labels, 5, seed=seed + 1)
+    got = hyperspherical_distances(features, directions)
+    want = [[slow_distance(feature, each) for each in directions.tolist()] for feature in features.tolist()]
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, torch.tensor(want), rtol=0, atol=1e-6)
+    assert got.min() >= 0
+    assert got.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_distances_of_other_types_are_those_of_float32(dtype: torch.dtype) -> None:
+    features, directions = normals(5, 64, seed=1).to(dtype), normals(4, 64, seed=2).to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = hyperspherical_distances(features, directions)
+    assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(got.float(), hyperspherical_distances(features.float(), directions.float()))
+
+
+def test_a_feature_of_zeros_is_halfway_to_every_label_and_the_rest_is_exact() -> None:
+    features = torch.tensor([[0.0, 0.0], [3.0, 0.0], [-2.0, 0.0]])
+    assert hyperspherical_distances(features, torch.tensor([[5.0, 0.0]])).tolist() == [[0.5], [0.0], [1.0]]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e4, 1e25])
+def test_unit_rows_have_length_one_or_are_zeros_and_gradients_are_finite(scale: float) -> None:
+    values = torch.cat([normals(3, 4, seed=3) * scale, torch.zeros(1, 4)]).requires_grad_()
+    units = unit_rows(values)
+    units.square().sum().backward()
+    assert all(min(abs(length), abs(length - 1)) < 1e-5 for length in units.norm(dim=1).tolist())
+    assert units[3].eq(0).all()
+    assert values.grad.isfinite().all()
+
+
+def test_logits_of_length_one_bound_the_probability() -> None:
+    best = torch.full((1, 30), -1.0).index_fill_(1, torch.tensor([0]), 29.0)  # the farthest from all others
+    logits = unit_rows(torch.cat([best, 100 * normals(500, 30, seed=12)]))
+    highest = logits.softmax(dim=1).amax(dim=1)
+    assert highest.max() == highest[0]
+    assert highest[0].item() == pytest.approx(0.087, abs=1e-3)
+
+
+# ---- Slices ----
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 9),
+    st.sampled_from([0.5, 10.0, 100.0]),
+    st.sampled_from([0.5, 10.0, 100.0]),
+    st.sampled_from([0.0, 0.01, 0.4, 1.0]),
+)
+def test_slices_agree_with_loops(seed: int, num_labels: int, a: float, b: float, rho: float) -> None:
+    distances = torch.rand(6, num_labels, generator=torch.Generator().manual_seed(seed))
+    distances[0] = distances[0, 0]  # all equally far
+    labels = torch.randint(0, num_labels, (6,), generator=torch.Generator().manual_seed(seed))
+    got = margin_slice(distances, labels, a, b, rho)
+    want = [slow_slice(row, label, a, b, rho) for row, label in zip(distances.tolist(), labels.tolist(), strict=True)]
+    torch.testing.assert_close(got, torch.tensor(want), rtol=2e-4, atol=1e-6)
+    assert got.min() >= 0
+    assert got.max() <= 1
+
+
+def test_the_defaults_are_the_published_values() -> None:
+    distances, labels = (
+        torch.rand(5, 4, generator=torch.Generator().manual_seed(0)) * 0.1,
+        torch.tensor([0, 1, 2, 3, 0]),
+    )
+    assert torch.equal(margin_slice(distances, labels), margin_slice(distances, labels, 100.0, 100.0, 0.01))
+
+
+def test_of_two_labels_the_first_term_is_the_slice() -> None:
+    got = margin_slice(torch.tensor([[0.50, 0.52], [0.52, 0.50], [0.3, 0.3]]), torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(got, torch.sigmoid(torch.tensor([2.0, -2.0, 0.0])), rtol=1e-4, atol=1e-6)
+
+
+def test_a_right_row_counts_more_than_a_hard_one_and_that_more_than_a_wrong_one() -> None:
+    right, hard, wrong = [0.1, 0.5, 0.5, 0.5], [0.40, 0.399, 0.40, 0.5], [0.5, 0.1, 0.5, 0.5]
+    slices = margin_slice(torch.tensor([right, hard, wrong]), torch.zeros(3, dtype=torch.int64)).tolist()
+    assert slices[0] > slices[1] > slices[2]
+    assert slices[0] == pytest.approx(1.0)
+    assert slices[2] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_no_gradient_flows_through_distances_and_slices() -> None:
+    features = normals(3, 4, seed=4).requires_grad_()
+    distances = hyperspherical_distances(features, normals(3, 4, seed=5).requires_grad_())
+    assert not distances.requires_grad
+    assert not margin_slice(distances.clone().requires_grad_(), torch.tensor([0, 1, 2])).requires_grad
+
+
+# ---- Annealed weights ----
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_weights_agree_with_loops(seed: int, epochs: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weights, visits = AnnealedWeights(num_rows=7), defaultdict(list)
+    for epoch in range(epochs):
+        for _ in range(2):
+            ids = torch.randint(-1, 7, (5,), generator=generator)
+            slices = torch.rand(5, generator=generator)
+            slices[0] = torch.nan
+            weights.update(ids, slices, annealing_factor(epoch, epochs))
+            taken = set()
+            for row, value in zip(ids.tolist(), slices.tolist(), strict=True):
+                if row >= 0 and row not in taken and not math.isnan(value):
+                    visits[row].append((epoch, value))
+                taken.add(row)
+    want = [slow_weight(visits[row], epochs) if visits[row] else 1.0 for row in range(7)]
+    torch.testing.assert_close(weights.weights(), torch.tensor(want), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights.weights(torch.tensor([3, -1, 0])), torch.tensor([want[3], 1.0, want[0]]))
+
+
+def test_early_epochs_count_up_to_e_squared_times_as_much() -> None:
+    assert annealing_factor(0, 5) / annealing_factor(5, 5) == pytest.approx(math.e**2)
+    factors = [annealing_factor(epoch, 5) for epoch in range(5)]
+    assert factors == sorted(factors, reverse=True)
+
+
+def test_slices_of_one_give_a_weight_of_exactly_one() -> None:
+    weights = AnnealedWeights(num_rows=1)
+    for epoch in range(50):
+        weights.update(torch.tensor([0]), torch.ones(1), annealing_factor(epoch, 50))
+    assert weights.weights().tolist() == [1.0]
+
+
+def test_state_comes_back_and_that_of_another_data_set_is_refused() -> None:
+    weights, other = AnnealedWeights(num_rows=3), AnnealedWeights(num_rows=3)
+    weights.update(torch.tensor([0, 2]), torch.tensor([0.3, 0.9]), 2.0)
+    state = weights.state_dict()
+    weights.update(torch.tensor([1]), torch.tensor([0.1]), 2.0)
+    other.load_state_dict(state)
+    torch.testing.assert_close(other.weights(), torch.tensor([0.3, 1.0, 0.9]))
+    with pytest.raises(ValueError, match="another data set"):
+        AnnealedWeights(num_rows=4).load_state_dict(state)
+    with pytest.raises(ValueError, match="no state of AnnealedWeights"):
+        weights.load_state_dict({"sum": state["rows"]})
+    with pytest.raises(IndexError, match="out of range"):
+        weights.update(torch.tensor([3]), torch.tensor([0.5]), 1.0)
+
+
+# ---- What the last layer reads ----
+
+
+def inputs_of(family: str) -> dict[str, torch.Tensor]:
+    if family == "vit":
+        return {"pixel_values": normals(3, *IMAGE_SHAPE, seed=6)}
+    return dict(make_tokenizer()(["happy the joy", "sad", "a cry of tears"], padding=True, return_tensors="pt"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_distances_are_those_of_what_gives_the_logits(family: str) -> None:
+    model = make_model(family).eval()
+    (layer,) = logit_layers(model, 4)
+    outputs = HypersphereModel(model, 4).eval()(**inputs_of(family))
+    assert outputs["distances"].shape == (3, 4)
+    # Without bias, and with directions of length one, logits are the length of the feature times the cosine.
+    layer.weight.copy_(unit_rows(layer.weight))
+    if layer.bias is not None:
+        layer.bias.zero_()
+    logits = model(**inputs_of(family)).logits
+    ratios = logits / (1 - 2 * outputs["distances"])
+    torch.testing.assert_close(ratios, ratios[:, :1].expand(3, 4), rtol=1e-2, atol=1e-3)
+    assert ratios.min() > 0
+
+
+@torch.no_grad()
+def test_of_two_heads_the_one_that_runs_is_looked_at() -> None:
+    base = make_model("roberta")
+    model = peft.get_peft_model(base, peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"]))
+    original, trained = logit_layers(model, 4)
+    trained.weight.copy_(normals(4, 32, seed=7))
+    joint = HypersphereModel(model.eval(), 4).eval()
+    outputs = joint(**inputs_of("roberta"))
+    seen: list[torch.Tensor] = []
+    hook = trained.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model(**inputs_of("roberta"))
+    hook.remove()
+    torch.testing.assert_close(outputs["distances"], hyperspherical_distances(seen[0], trained.weight))
+    assert not torch.allclose(outputs["distances"], hyperspherical_distances(seen[0], original.weight), atol=1e-2)
+
+
+def test_the_classifier_is_left_as_it_was_and_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("bert", dropout=0.0)
+    joint = HypersphereModel(model, 4)
+    outputs = joint(**inputs_of("bert"))
+    assert outputs.keys() == {"logits", "distances"}
+    assert torch.equal(joint(classifier_only=True, **inputs_of("bert")).logits, outputs["logits"])
+    assert [name for name, _ in joint.named_parameters()] == [f"model.{name}" for name, _ in model.named_parameters()]
+    monkeypatch.setattr(model.bert, "forward", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        joint(**inputs_of("bert"))
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_head_that_cannot_be_found_is_refused() -> None:
+    with pytest.raises(InputError, match="no linear layer with 4 outputs"):
+        HypersphereModel(nn.Sequential(nn.Linear(3, 5)), 4)
+
+
+# ---- The loss of a hand-made batch ----
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_loss_is_the_cross_entropy_times_weights_that_include_this_visit(tmp_path: Path, normalize: bool) -> None:
+    trainer = make(tmp_path, hmw_warmup=0.0, normalize_logits=normalize)
+    trainer.reset_rows()
+    trainer.state.max_steps, trainer.state.num_train_epochs = 10, 2
+    labels, ids = torch.tensor([0, 1, 2, 1]), [9, 4, 6, 0]
+    visits: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for epoch in (0, 1):
+        trainer.state.epoch = float(epoch)
+        logits = (3 * normals(4, 3, seed=epoch)).requires_grad_()
+        distances = 0.5 + 0.02 * normals(4, 3, seed=epoch + 10)
+        loss = trainer.loss_of(hand_made(logits, distances, labels, ids=ids))
+        loss.backward()
+        want = 0.0
+        for i, row in enumerate(ids):
+            visits[row].append((epoch, slow_slice(distances[i].tolist(), int(labels[i]), 100.0, 100.0, 0.01)))
+            scores = logits[i].tolist()
+            length = math.sqrt(sum(z * z for z in scores)) if normalize else 1.0
+            ce = slow_cross_entropy([z / length for z in scores], int(labels[i]))
+            want += slow_weight(visits[row], 2) * ce / 4
+        assert loss.item() == pytest.approx(want, rel=1e-5)
+        weights = torch.tensor([slow_weight(visits[row], 2) for row in ids])
+        other = logits.detach().requires_grad_()
+        scaled = F.normalize(other) if normalize else other
+        (F.cross_entropy(scaled, labels, reduction="none") * weights).mean().backward()
+        torch.testing.assert_close(logits.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("finite", [[0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+@pytest.mark.parametrize("num_labels", [2, 5])
+@pytest.mark.parametrize("distance", [math.nan, 0.5])  # features may be sound where logits are not
+def test_rows_that_are_not_finite_count_in_neither_loss_nor_weight(
+    tmp_path: Path, finite: list[float], num_labels: int, distance: float
+) -> None:
+    trainer = make(tmp_path, hmw_warmup=0.0, normalize_logits=True)
+    trainer.reset_rows()
+    labels = torch.tensor([0, 1, 0])[: len(finite)]
+    logits = normals(len(finite), num_labels, seed=8) * torch.tensor(finite)[:, None]
+    distances = torch.full((len(finite), num_labels), 0.5)
+    distances[torch.tensor(finite) == 0] = distance
+    leaf = logits.requires_grad_()
+    loss = trainer.loss_of(hand_made(leaf, distances, labels, finite))
+    loss.backward()
+    assert loss.isfinite()
+    assert (loss.item() > 0) == (sum(finite) > 0)
+    assert leaf.grad.isfinite().all()
+    mass = trainer.annealed_weights.state_dict()["rows"][: len(finite), 1]
+    assert torch.equal(mass > 0, torch.tensor(finite) > 0)
+    assert trainer.row_scores().scores.isfinite().all()
+
+
+def test_extreme_logits_give_a_finite_loss_and_gradient(tmp_path: Path) -> None:
+    for normalize in (False, True):
+        trainer = make(tmp_path, hmw_warmup=0.0, normalize_logits=normalize, hmw_a=1e6, hmw_b=1e6)
+        trainer.reset_rows()
+        logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
+        distances = torch.tensor([[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 0.5, 0.5]])
+        loss = trainer.loss_of(hand_made(logits, distances, torch.tensor([0, 0, 1])))
+        loss.backward()
+        assert loss.isfinite()
+        assert logits.grad.isfinite().all()
+
+
+# ---- The trainer ----
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path, family: str) -> None:
+    trainer = make(tmp_path, family=family)
+    remember = RememberStart(trainer)
+    trainer.add_callback(remember)
+    trainer.train()
+    assert_learned(trainer, remember.starts)
+    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
+    assert not trainer.label_issues().isna().any(axis=None)
+    assert trainer.auxiliary_model is None
+    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
+
+
+def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, kind=HmwTrainer, args_kind=TrainingArguments, max_steps=1)
+    trainer.train()
+    args = trainer.args
+    assert (args.hmw_a, args.hmw_b, args.hmw_rho, args.hmw_warmup, args.normalize_logits) == (
+        100,
+        100,
+        0.01,
+        0.1,
+        False,
+    )
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+def test_first_loss_is_the_formula_on_what_the_model_returns(tmp_path: Path, warmup: float, normalize: bool) -> None:
+    trainer = make(tmp_path, dropout=0.0, max_steps=1, hmw_warmup=warmup, normalize_logits=normalize)
+    seen = watched(trainer)
+    model = make_model("bert", dropout=0.0).eval()
+    trainer.train()
+    rows = [trainer.train_dataset[index] for index in seen[0][0].rows.ids.tolist()]
+    labels = [row.pop("label") for row in rows]
+    inputs = make_tokenizer().pad(rows, return_tensors="pt")
+    with torch.no_grad():
+        features, logits = model.bert(**inputs).pooler_output.tolist(), model(**inputs).logits.tolist()
+    want, slices = 0.0, []
+    for feature, scores, label in zip(features, logits, labels, strict=True):
+        distances = [slow_distance(feature, direction) for direction in model.classifier.weight.tolist()]
+        slices.append(slow_slice(distances, label, 100.0, 100.0, 0.01))
+        length = math.sqrt(sum(z * z for z in scores)) if normalize else 1.0
+        ce = slow_cross_entropy([z / length for z in scores], label)
+        want += (1.0 if warmup > 0 else slices[-1]) * ce / len(rows)
+    assert logged(trainer, "loss")[0] == pytest.approx(want, abs=2e-5)
+    assert logged(trainer, "hmw/mean_weight")[0] == pytest.approx(sum(slices) / len(slices), abs=2e-5)
+    scores = trainer.row_scores()
+    ids = seen[0][0].rows.ids
+    torch.testing.assert_close(scores.weights[ids], torch.tensor(slices), rtol=1e-3, atol=1e-5)
+    assert scores.weights.sum().item() == pytest.approx(64 - 8 + sum(slices), abs=1e-3)
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_run_replayed_by_hand(tmp_path: Path, views: int) -> None:
+    options: dict[str, Any] = {"num_train_epochs": 3, "hmw_warmup": 0.2, "hmw_a": 10.0, "hmw_b": 20.0}
+    if views:
+        view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
+        options["data_collator"] = ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, views, seed=0)
+    trainer = make(tmp_path, **options)
+    seen = watched(trainer)
+    trainer.train()
+    visits: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    assert len(seen) == 24
+    for step, (batch, epoch, loss) in enumerate(seen):
+        assert math.floor(epoch + 1e-6) == step // 8
+        assert len(batch.labels) == 8 * (views + 1)
+        want = 0.0
+        for entry, (scores, label) in enumerate(zip(batch.logits.tolist(), batch.labels.tolist(), strict=True)):
+            row = int(batch.rows.ids[entry])
+            if entry % (views + 1) == 0:
+                distances = batch.outputs["distances"][entry].tolist()
+                visits[row].append((step // 8, slow_slice(distances, label, 10.0, 20.0, 0.01)))
+            weight = 1.0 if step / 24 < 0.2 else slow_weight(visits[row], 3)
+            want += weight * slow_cross_entropy(scores, label) / len(batch.labels)
+        assert loss == pytest.approx(want, rel=1e-4)
+    judged = trainer.row_scores()
+    weights = torch.tensor([slow_weight(visits[row], 3) for row in range(64)])
+    torch.testing.assert_close(judged.weights, weights, rtol=1e-4, atol=1e-5)
+    assert torch.equal(judged.scores, judged.weights)
+    table = trainer.label_issues()
+    assert table["weight"].tolist() == pytest.approx(weights[table["row_id"].tolist()].tolist(), abs=1e-4)
+
+
+def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
+    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
+    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
+    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
+    trainer.train()
+    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
+    assert trainer.row_scores().scores.isfinite().all()
+
+
+def test_wrong_labels_get_lower_weights(tmp_path: Path) -> None:
+    clean = dataset_for("bert", 256)
+    wrong = torch.rand(256, generator=torch.Generator().manual_seed(0)) < 0.2
+    labels = [(label + 1) % 4 if bad else label for label, bad in zip(clean["label"], wrong.tolist(), strict=True)]
+    # A network that knows nothing yet has slices that say nothing, and the published sharpness turns weights of small
+    # random features off for good: the warm-up is longer here, and the comparisons are softer.
+    trainer = make(
+        tmp_path,
+        train_dataset=clean.remove_columns("label").add_column("label", labels),
+        num_train_epochs=6,
+        learning_rate=2e-3,
+        hmw_warmup=0.4,
+        hmw_a=10.0,
+        hmw_b=10.0,
+    )
+    trainer.train()
+    weights = trainer.row_scores().weights
+    assert (weights[wrong][:, None] < weights[~wrong][None]).float().mean() > 0.75
+
+
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
+    options = {"save_strategy": "steps", "save_steps": 6}
+    whole = make(tmp_path / "whole", **options)
+    whole.train()
+    resumed = make(tmp_path / "resumed", **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
+    assert_same_weights(whole.model, resumed.model)
+    parts = resumed.stateful_parts()
+    assert parts.keys() == {"rows", "annealed_weights"}
+    for name, part in whole.stateful_parts().items():
+        state = parts[name].state_dict()
+        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
+    assert whole.label_issues().equals(resumed.label_issues())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hmw_a": 0.0},
+        {"hmw_a": math.nan},
+        {"hmw_b": -1.0},
+        {"hmw_b": math.inf},
+        {"hmw_rho": -0.1},
+        {"hmw_rho": 1.1},
+        {"hmw_warmup": 1.0},
+        {"hmw_warmup": -0.1},
+        {"hmw_warmup": math.nan},
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        HmwConfig(output_dir=str(tmp_path), **wrong)

@@ -1,0 +1,500 @@
+"""Label interpolation: divergences and targets against plain float64 loops, and a whole run replayed by hand."""
+
+import math
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import make_model, make_text_dataset, make_tokenizer
+from torch.nn import functional as F
+from training import assert_same_weights, dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from variants import RememberStart, assert_comes_back, assert_learned
+
+from lane_hf import InputError
+from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.baselines.base import Batch
+from lane_hf.baselines.label_interpolation import (
+    LabelDivergences,
+    LabelInterpolationConfig,
+    LabelInterpolationTrainer,
+    interpolated_targets,
+    label_divergence,
+    uniform_share,
+)
+from lane_hf.step_rows import StepRows
+
+
+def slow_softmax(row: list[float]) -> list[float]:
+    powers = [math.exp(value - max(row)) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+def slow_divergence(probs: list[float], label: int) -> float:
+    """Jensen-Shannon divergence by its definition, with two relative entropies over all labels, in bits."""
+    onehot = [float(k == label) for k in range(len(probs))]
+    middle = [(p + q) / 2 for p, q in zip(probs, onehot, strict=True)]
+
+    def relative_entropy(p: list[float]) -> float:
+        return sum(a * math.log2(a / m) for a, m in zip(p, middle, strict=True) if a > 0)
+
+    return (relative_entropy(probs) + relative_entropy(onehot)) / 2
+
+
+def slow_target(row: list[float], label: int, share: float, temperature: float) -> list[float]:
+    powers = [p ** (1 / temperature) for p in slow_softmax(row)]
+    sharp = [power / sum(powers) for power in powers]
+    return [share * p + (1 - share) * (k == label) for k, p in enumerate(sharp)]
+
+
+def slow_soft_ce(row: list[float], target: list[float]) -> float:
+    normaliser = max(row) + math.log(sum(math.exp(value - max(row)) for value in row))
+    return sum(t * (normaliser - value) for value, t in zip(row, target, strict=True))
+
+
+def slow_ce(row: list[float], label: int) -> float:
+    return slow_soft_ce(row, [float(k == label) for k in range(len(row))])
+
+
+class SlowRecord:
+    """The divergence of each row's last visit, and the ranges of the labels as they were when an epoch began."""
+
+    def __init__(self) -> None:
+        self.last: dict[int, tuple[int, float]] = {}
+        self.ranges: dict[int, tuple[float, float]] = {}
+
+    def begin_epoch(self) -> None:
+        by_label = defaultdict(list)
+        for label, divergence in self.last.values():
+            by_label[label].append(divergence)
+        self.ranges = {label: (min(values), max(values)) for label, values in by_label.items()}
+
+    def share(self, row: int, label: int) -> float:
+        low, high = self.ranges.get(label, (0.0, 0.0))
+        if row not in self.last or high <= low:
+            return 0.0
+        return min(max((self.last[row][1] - low) / (high - low), 0.0), 1.0)
+
+
+def random_logits(rows: int, labels: int, seed: int, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(rows, labels, generator=generator)
+    return logits, torch.randint(0, labels, (rows,), generator=generator)
+
+
+def hand_made(
+    logits: torch.Tensor, labels: torch.Tensor, finite: list[float] | None = None, ids: list[int] | None = None
+) -> Batch:
+    rows = len(labels)
+    each = torch.ones(rows) if finite is None else torch.tensor(finite)
+    step = StepRows(torch.arange(rows) if ids is None else torch.tensor(ids), rows, rows, rows, 1)
+    return Batch(logits, labels, each, step, {}, labels)
+
+
+def with_views(views: int) -> ViewsCollator:
+    view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
+    return ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, views, seed=0)
+
+
+def make(folder: Path, **changes: Any) -> Trainer:
+    return make_trainer(folder, kind=LabelInterpolationTrainer, args_kind=LabelInterpolationConfig, **changes)
+
+
+def begun(trainer: Trainer, epoch: float, progress: float) -> Trainer:
+    """Return the trainer as it is at some point of a run."""
+    if trainer.divergences is None:
+        trainer.reset_rows()
+    trainer.state.epoch, trainer.state.max_steps = epoch, 100
+    trainer.state.global_step = round(100 * progress)
+    return trainer
+
+
+def observe(trainer: Trainer, batch: Batch) -> None:
+    """Record what `training_loss` records before the loss is computed."""
+    statistics = trainer.row_statistics
+    statistics.record(statistics.observe(batch.rows.ids, batch.labels, batch.logits))
+
+
+def watched(trainer: Trainer) -> list[tuple[Batch, float, float]]:
+    """Return a list that fills with the batches, the epochs they came in, and their losses."""
+    seen: list[tuple[Batch, float, float]] = []
+    loss_of = trainer.loss_of
+
+    def watching(batch: Batch) -> torch.Tensor:
+        loss = loss_of(batch)
+        copied = batch._replace(logits=batch.logits.detach().clone())
+        seen.append((copied, trainer.state.epoch or 0.0, loss.item()))
+        return loss
+
+    trainer.loss_of = watching
+    return seen
+
+
+# ---- Divergences ----
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([0.1, 3.0, 30.0]))
+def test_divergence_is_that_of_the_definition(seed: int, num_labels: int, scale: float) -> None:
+    logits, labels = random_logits(5, num_labels, seed, scale)
+    probs = logits.softmax(dim=1)
+    got = label_divergence(probs.gather(1, labels[:, None]).squeeze(1))
+    want = [
+        slow_divergence(slow_softmax(row), label) for row, label in zip(logits.tolist(), labels.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(got, torch.tensor(want), rtol=1e-5, atol=1e-6)
+
+
+def test_divergence_falls_from_one_to_zero() -> None:
+    got = label_divergence(torch.linspace(0, 1, 1001))
+    assert got[0] == 1
+    assert got[-1] == 0
+    assert (got[1:] < got[:-1]).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(2, 4))
+def test_normalised_divergences_agree_with_loops(seed: int, num_labels: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, num_labels, (9,), generator=generator)
+    labels[0], labels[1:] = 0, labels[1:].clamp_min(int(seed % 2))  # in odd cases row 0 is alone with its label
+    divergences, record = LabelDivergences(9, num_labels), SlowRecord()
+    for epoch in range(4):
+        divergences.take_ranges(labels, epoch)
+        record.begin_epoch()
+        for _ in range(2):
+            ids = torch.randint(-1, 9, (6,), generator=generator)
+            probs = torch.rand(6, generator=generator)
+            probs[5] = torch.nan
+            asked = torch.tensor([-1, *range(9)])
+            got = divergences.normalised(asked, labels[asked.clamp_min(0)])
+            want = [0.0, *(record.share(row, int(labels[row])) for row in range(9))]
+            torch.testing.assert_close(got, torch.tensor(want), rtol=1e-3, atol=1e-4)
+            divergences.update(ids, probs)
+            taken = set()
+            for row, p in zip(ids.tolist(), probs.tolist(), strict=True):
+                if row >= 0 and row not in taken and not math.isnan(p):
+                    record.last[row] = int(labels[row]), slow_divergence([p, 1 - p], 0)
+                taken.add(row)
+
+
+def test_the_most_and_the_least_certain_row_of_each_label_get_zero_and_one() -> None:
+    divergences, labels = LabelDivergences(6, 3), torch.tensor([0, 0, 0, 1, 1, 2])
+    divergences.update(torch.arange(6), torch.tensor([0.9, 0.8, 0.7, 0.2, 0.1, 0.5]))
+    assert divergences.normalised(torch.arange(6), labels).eq(0).all()
+    divergences.take_ranges(labels, epoch=0)
+    got = divergences.normalised(torch.arange(6), labels)
+    assert got[[0, 2, 3, 4, 5]].tolist() == [0, 1, 0, 1, 0]
+    assert 0 < got[1] < 1
+    divergences.update(torch.tensor([0, 2]), torch.tensor([1.0, 0.0]))
+    assert divergences.normalised(torch.tensor([0, 2]), labels[[0, 2]]).tolist() == [0, 1]
+
+
+def test_rows_whose_label_is_unknown_are_left_out_of_the_ranges() -> None:
+    divergences = LabelDivergences(3, 2)
+    divergences.update(torch.arange(3), torch.tensor([0.9, 0.5, 0.0]))
+    divergences.take_ranges(torch.tensor([1, 1, -1]), epoch=0)
+    assert divergences.normalised(torch.arange(3), torch.tensor([1, 1, 1])).tolist() == [0, 1, 1]
+    assert divergences.normalised(torch.arange(3), torch.tensor([0, 0, 0])).tolist() == [0, 0, 0]
+
+
+def test_state_comes_back_and_that_of_another_data_set_is_refused() -> None:
+    labels = torch.tensor([0, 0, 1])
+    divergences, other = LabelDivergences(3, 2), LabelDivergences(3, 2)
+    divergences.update(torch.arange(3), torch.tensor([0.9, 0.5, 0.0]))
+    divergences.take_ranges(labels, epoch=3)
+    state = divergences.state_dict()
+    want = divergences.normalised(torch.arange(3), labels)
+    divergences.update(torch.arange(3), torch.tensor([0.1, 0.1, 0.1]))
+    divergences.take_ranges(labels, epoch=4)
+    other.load_state_dict(state)
+    assert other.epoch == 3
+    assert torch.equal(other.normalised(torch.arange(3), labels), want)
+    for size in ((4, 2), (3, 3)):
+        with pytest.raises(ValueError, match="another data set"):
+            LabelDivergences(*size).load_state_dict(state)
+    with pytest.raises(ValueError, match="no state of LabelDivergences"):
+        other.load_state_dict({"probs": state["probs"]})
+    with pytest.raises(IndexError, match="out of range"):
+        other.update(torch.tensor([3]), torch.tensor([0.5]))
+
+
+# ---- Targets ----
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from([0.3, 3.0]))
+def test_targets_agree_with_loops(seed: int, num_labels: int, temperature: float, scale: float) -> None:
+    logits, labels = random_logits(5, num_labels, seed, scale)
+    shares = torch.rand(5, generator=torch.Generator().manual_seed(seed))
+    got = interpolated_targets(logits, labels, shares, temperature)
+    rows = zip(logits.tolist(), labels.tolist(), shares.tolist(), strict=True)
+    want = torch.tensor([slow_target(row, label, share, temperature) for row, label, share in rows])
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(5))
+
+
+def test_share_zero_is_the_given_label_and_share_one_the_sharpened_prediction() -> None:
+    logits, labels = random_logits(6, 4, seed=1)
+    given = interpolated_targets(logits, labels, torch.zeros(6), 0.5)
+    assert torch.equal(given, F.one_hot(labels, 4).float())
+    torch.testing.assert_close(interpolated_targets(logits, labels, torch.ones(6), 1.0), logits.softmax(dim=1))
+    squared = logits.softmax(dim=1) ** 2
+    want = squared / squared.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(interpolated_targets(logits, labels, torch.ones(6), 0.5), want)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_extreme_logits_give_targets_that_are_distributions(temperature: float, dtype: torch.dtype) -> None:
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0], [3e38, -3e38]], dtype=dtype)
+    got = interpolated_targets(logits, torch.tensor([0, 0, 1, 1]), torch.full((4,), 0.25), temperature)
+    assert got.tolist() == [[1, 0], [0.75, 0.25], [0.125, 0.875], [0.25, 0.75]]
+
+
+def test_no_gradient_flows_through_targets() -> None:
+    logits, labels = random_logits(3, 3, seed=2)
+    shares = torch.full((3,), 0.5, requires_grad=True)
+    assert not interpolated_targets(logits.requires_grad_(), labels, shares, 0.5).requires_grad
+
+
+def test_the_common_share_falls_to_zero_over_part_of_training() -> None:
+    got = [uniform_share(progress / 10, 0.4, 0.5) for progress in range(11)]
+    assert got == pytest.approx([0.4, 0.32, 0.24, 0.16, 0.08, *[0.0] * 6])
+    assert [uniform_share(progress, 0.4, 0.0) for progress in (0.0, 0.5)] == [0.0, 0.0]
+
+
+# ---- The loss of a hand-made batch ----
+
+
+@pytest.mark.parametrize("progress", [0.3, 0.8])
+def test_loss_uses_what_was_known_before_the_visit(tmp_path: Path, progress: float) -> None:
+    trainer = make(tmp_path, interpolation_warmup=1.0)
+    ids = [3, 60, 7, 20, 5]
+    first, labels = random_logits(5, 4, seed=3)
+    labels[:] = torch.tensor([0, 0, 0, 2, 1])
+    warm = hand_made(first.clone().requires_grad_(), labels, ids=ids)
+    observe(begun(trainer, 0.0, 0.0), warm)
+    assert trainer.loss_of(warm).item() == pytest.approx(F.cross_entropy(first, labels).item())
+    record = SlowRecord()
+    rows = list(zip(ids, first.tolist(), labels.tolist(), strict=True))
+    record.last = {row: (label, slow_divergence(slow_softmax(scores), label)) for row, scores, label in rows}
+    record.begin_epoch()
+
+    second = random_logits(5, 4, seed=4)[0].requires_grad_()
+    loss = begun(trainer, 1.0, progress).loss_of(hand_made(second, labels, ids=ids))
+    loss.backward()
+    beta = 0.4 * (1 - progress / 0.5) if progress < 0.5 else 0.0
+    targets = []
+    for row, scores, label in zip(ids, second.tolist(), labels.tolist(), strict=True):
+        share = (1 - beta) * record.share(row, label) + 0.5 * beta
+        targets.append(slow_target(scores, label, share, 0.5))
+    want = [slow_soft_ce(row, target) for row, target in zip(second.tolist(), targets, strict=True)]
+    assert loss.item() == pytest.approx(sum(want) / 5, rel=1e-4)
+    # No gradient through the target: what is left of that of a cross-entropy is p - target.
+    gradient = (second.detach().softmax(dim=1) - torch.tensor(targets)) / 5
+    torch.testing.assert_close(second.grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("finite", [[0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+@pytest.mark.parametrize("num_labels", [2, 4])
+def test_rows_that_are_not_finite_count_in_neither_loss_nor_record(
+    tmp_path: Path, finite: list[float], num_labels: int
+) -> None:
+    trainer = make(tmp_path, interpolation_warmup=0.0)
+    logits, labels = random_logits(len(finite), num_labels, seed=5)
+    kept = torch.tensor(finite)
+    leaf = (logits * kept[:, None]).requires_grad_()
+    loss = begun(trainer, 0.0, 0.0).loss_of(hand_made(leaf, labels, finite))
+    loss.backward()
+    want = 0.0
+    for row, label, counts in zip(logits.tolist(), labels.tolist(), finite, strict=True):
+        want += counts * slow_soft_ce(row, slow_target(row, label, 0.2, 0.5)) / len(finite)
+    assert loss.item() == pytest.approx(want, rel=1e-4, abs=1e-7)
+    assert torch.equal(leaf.grad.abs().sum(dim=1) > 0, kept > 0)
+    probs = trainer.divergences.state_dict()["probs"]
+    assert torch.equal(probs[: len(finite)] >= 0, kept > 0)
+    assert trainer.scores.count[: len(finite)].tolist() == kept.int().tolist()
+    assert trainer.row_scores().scores.isfinite().all()
+
+
+def test_extreme_logits_give_a_finite_loss_and_gradient(tmp_path: Path) -> None:
+    trainer = begun(make(tmp_path, interpolation_warmup=0.0), 0.0, 0.0)
+    for _ in range(2):
+        logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0]], requires_grad=True)
+        loss = trainer.loss_of(hand_made(logits, torch.tensor([0, 0, 1])))
+        loss.backward()
+        assert loss.isfinite()
+        assert logits.grad.isfinite().all()
+        trainer.state.epoch = 1.0
+
+
+def test_views_of_a_row_that_is_not_finite_have_no_target(tmp_path: Path) -> None:
+    trainer = begun(make(tmp_path, interpolation_warmup=0.0, data_collator=with_views(1)), 0.0, 0.0)
+    logits, _ = random_logits(6, 3, seed=6)
+    labels, finite = torch.tensor([0, 0, 1, 1, 2, 2]), [1.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+    leaf = (logits * torch.tensor(finite)[:, None]).requires_grad_()
+    loss = trainer.loss_of(hand_made(leaf, labels, finite, ids=[0, 0, 1, 1, 2, 2]))
+    loss.backward()
+    want = slow_soft_ce(logits[1].tolist(), slow_target(logits[0].tolist(), 0, 0.2, 0.5)) / 3
+    assert loss.item() == pytest.approx(want, rel=1e-5)
+    assert (leaf.grad.abs().sum(dim=1) > 0).tolist() == [False, True, False, False, False, False]
+
+
+# ---- The trainer ----
+
+
+def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    remember = RememberStart(trainer)
+    trainer.add_callback(remember)
+    trainer.train()
+    assert_learned(trainer, remember.starts)
+    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
+    assert not trainer.label_issues().isna().any(axis=None)
+    assert trainer.auxiliary_model is None
+    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
+
+
+def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
+    kinds = {"kind": LabelInterpolationTrainer, "args_kind": TrainingArguments}
+    trainer = make_trainer(tmp_path, max_steps=1, **kinds)
+    trainer.train()
+    names = ("temperature", "a", "gamma", "decay", "warmup")
+    assert [getattr(trainer.args, f"interpolation_{name}") for name in names] == [0.5, 0.4, 0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(("warmup", "share"), [(1.0, 0.0), (0.0, 0.2)])
+def test_first_loss_is_the_formula_on_the_logits_of_the_model(tmp_path: Path, warmup: float, share: float) -> None:
+    trainer = make(tmp_path, dropout=0.0, max_steps=1, interpolation_warmup=warmup)
+    seen = watched(trainer)
+    model = make_model("bert", dropout=0.0).eval()
+    trainer.train()
+    ids = seen[0][0].rows.ids.tolist()
+    rows = [trainer.train_dataset[index] for index in ids]
+    labels = [row.pop("label") for row in rows]
+    with torch.no_grad():
+        logits = model(**make_tokenizer().pad(rows, return_tensors="pt")).logits.tolist()
+    targets = [slow_target(row, label, share, 0.5) for row, label in zip(logits, labels, strict=True)]
+    want = sum(slow_soft_ce(row, target) for row, target in zip(logits, targets, strict=True)) / len(rows)
+    assert logged(trainer, "loss")[0] == pytest.approx(want, abs=2e-5)
+    assert logged(trainer, "interpolation/mean_share")[0] == pytest.approx(share, abs=1e-6)
+    agreement = [1 - slow_divergence(slow_softmax(row), label) for row, label in zip(logits, labels, strict=True)]
+    torch.testing.assert_close(trainer.row_scores().scores[ids], torch.tensor(agreement), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_run_replayed_by_hand(tmp_path: Path, views: int) -> None:
+    options: dict[str, Any] = {"num_train_epochs": 4, "interpolation_warmup": 1.5, "learning_rate": 3e-3}
+    options |= {"interpolation_temperature": 0.7, "interpolation_a": 0.6, "interpolation_gamma": 0.3}
+    if views:
+        options["data_collator"] = with_views(views)
+    trainer = make(tmp_path, **options, interpolation_decay=0.75)
+    seen = watched(trainer)
+    trainer.train()
+    record, agreements = SlowRecord(), defaultdict(list)
+    each, interpolated = views + 1, []
+    assert len(seen) == 32
+    for step, (batch, epoch, loss) in enumerate(seen):
+        if step % 8 == 0:
+            record.begin_epoch()
+        assert epoch == pytest.approx(step / 8)
+        logits, labels = batch.logits.tolist(), batch.labels.tolist()
+        losses, beta = [], max(0.6 * (1 - step / 32 / 0.75), 0.0)
+        for start in range(0, len(labels), each):
+            row, label = int(batch.rows.ids[start]), labels[start]
+            share = (1 - beta) * record.share(row, label) + 0.3 * beta
+            target = slow_target(logits[start], label, share, 0.7)
+            if epoch < 1.5:
+                losses += [slow_ce(logits[start + view], label) for view in range(each)]
+            else:
+                losses += [slow_soft_ce(logits[start + view], target) for view in range(min(views, 1), each)]
+                interpolated.append(share)
+        for start in range(0, len(labels), each):
+            divergence = slow_divergence(slow_softmax(logits[start]), labels[start])
+            record.last[int(batch.rows.ids[start])] = labels[start], divergence
+            agreements[int(batch.rows.ids[start])].append(1 - divergence)
+        assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-3)
+    assert len(interpolated) == 20 * 8
+    assert max(interpolated) > 0.9, "some labels gave way"
+    assert min(interpolated) < 0.05
+    want = torch.tensor([sum(agreements[row]) / 4 for row in range(64)])
+    torch.testing.assert_close(trainer.row_scores().scores, want, rtol=1e-4, atol=1e-5)
+    table = trainer.label_issues()
+    assert table["score"].tolist() == pytest.approx(want[table["row_id"].tolist()].tolist(), abs=1e-5)
+    assert (table["weight"] == 1).all()
+
+
+def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
+    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
+    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
+    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
+    trainer.train()
+    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
+    assert trainer.row_scores().scores.isfinite().all()
+
+
+def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
+    clean = dataset_for("bert", 256)
+    wrong = torch.rand(256, generator=torch.Generator().manual_seed(1)) < 0.2
+    labels = [(label + 1) % 4 if bad else label for label, bad in zip(clean["label"], wrong.tolist(), strict=True)]
+    trainer = make(
+        tmp_path,
+        train_dataset=clean.remove_columns("label").add_column("label", labels),
+        num_train_epochs=4,
+        learning_rate=3e-3,
+    )
+    trainer.train()
+    scores = trainer.row_scores().scores
+    assert (scores[wrong][:, None] < scores[~wrong][None]).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("warmup", [0.5, 1.0])
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, warmup: float) -> None:
+    # From the middle of the first and of the second epoch, whose ranges were taken before.
+    for start in (6, 12):
+        options = {"save_strategy": "steps", "save_steps": start, "interpolation_warmup": warmup}
+        whole = make(tmp_path / f"whole-{start}", **options)
+        whole.train()
+        resumed = make(tmp_path / f"resumed-{start}", **options)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"whole-{start}" / f"checkpoint-{start}"))
+        assert_same_weights(whole.model, resumed.model)
+        parts = resumed.stateful_parts()
+        assert parts.keys() == {"rows", "scores", "divergences"}
+        for name, part in whole.stateful_parts().items():
+            state = parts[name].state_dict()
+            assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
+        assert whole.label_issues().equals(resumed.label_issues())
+
+
+def test_a_warmup_that_covers_training_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="interpolation_warmup=1 covers all 1 epochs"):
+        make(tmp_path, num_train_epochs=1).train()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="interpolation_warmup")
+        make(tmp_path, num_train_epochs=1, max_steps=1).train()
+        make(tmp_path, num_train_epochs=1, interpolation_warmup=0.5).train()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interpolation_temperature": 0.0},
+        {"interpolation_temperature": 1.5},
+        {"interpolation_temperature": math.nan},
+        {"interpolation_a": -0.1},
+        {"interpolation_a": 1.1},
+        {"interpolation_gamma": 1.1},
+        {"interpolation_decay": -0.1},
+        {"interpolation_decay": math.nan},
+        {"interpolation_warmup": -1.0},
+        {"interpolation_warmup": math.nan},
+        {"interpolation_warmup": math.inf},
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        LabelInterpolationConfig(output_dir=str(tmp_path), **wrong)
