@@ -39,7 +39,10 @@ def hidden_size(model: nn.Module) -> int:
             if getattr(candidate, "hidden_sizes", None):
                 return int(candidate.hidden_sizes[-1])
     name = type(model).__name__
-    raise InputError(f"the hidden size of {name} is unknown: auxiliary='shared' needs config.hidden_size")
+    raise InputError(
+        f"the hidden size of {name} is unknown: a shared auxiliary head and a complex noise layer need "
+        "config.hidden_size"
+    )
 
 
 def head_modules(classifier: Any) -> list[nn.Module] | None:

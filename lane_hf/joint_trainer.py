@@ -104,6 +104,17 @@ class JointTrainer(RowTrainer):
                 "start anew. Set per_device_train_batch_size by hand"
             )
 
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Create Trainer's scheduler, once it is sure that the optimizer trains both networks."""
+        if self.auxiliary_model is not None and not self.is_fsdp_enabled:
+            trained = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+            if any(each.requires_grad and id(each) not in trained for each in self.auxiliary_model.parameters()):
+                raise InputError(
+                    "the optimizer that was given does not hold the parameters of the second network, which would "
+                    "never learn: leave `optimizers` out and set `optim`, or pass optimizer_cls_and_kwargs"
+                )
+        return super().create_scheduler(*args, **kwargs)
+
     # ---- Two networks for Accelerate, one for everybody else ----
 
     @property

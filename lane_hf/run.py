@@ -315,6 +315,8 @@ def _write_run_config(output_dir: Path, *groups: Any) -> None:
     names = ("ModelArguments", "DataArguments", "RunConfig")
     settings = {name: _settings(group) for name, group in zip(names, groups, strict=True)}
     packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
+    # What the name of a method says already is no argument, but it belongs to what was done.
+    settings["RunConfig"] |= METHODS[config.method].fixed
     settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     settings["processes"] = config.world_size
     _write_json(output_dir / "run_config.json", settings)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 # Before anything imports transformers, huggingface_hub or datasets: they read these once, at import.
 os.environ.update(
@@ -23,6 +24,7 @@ import pytest
 import torch
 from datasets import Dataset
 from hypothesis import settings
+from job import NAMES, Job
 from tiny import make_model, make_text_dataset, make_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -53,3 +55,17 @@ def tiny_bert() -> PreTrainedModel:
 def text_dataset(tokenizer: PreTrainedTokenizerFast) -> Dataset:
     """64 tokenised rows over 4 labels."""
     return make_text_dataset(tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with as many labels as the data."""
+    folder = tmp_path_factory.mktemp("model")
+    make_model("bert", len(NAMES)).save_pretrained(folder)
+    make_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> Job:
+    return Job(tmp_path, model_folder, capsys)

@@ -329,7 +329,7 @@ def test_a_shared_head_has_the_models_hidden_size(config: Any, size: int) -> Non
 def test_a_shared_head_needs_to_know_the_hidden_size(config: Any) -> None:
     model = Custom()
     model.config = config
-    with pytest.raises(InputError, match=r"the hidden size of Custom is unknown.*needs config\.hidden_size"):
+    with pytest.raises(InputError, match=r"the hidden size of Custom is unknown.*need config\.hidden_size"):
         make_auxiliary(model, "shared", LABELS, seed=1)
 
 

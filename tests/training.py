@@ -31,6 +31,7 @@ def dataset_for(family: str, num_rows: int = 64, num_labels: int = 4, seed: int 
 def make_trainer(output_dir: Path, family: str = "bert", kind: type[Trainer] = LaneTrainer, **changes: Any) -> Trainer:
     """Return a trainer on learnable toy data; what is no argument of training goes to the trainer."""
     own = ("model", "model_init", "train_dataset", "eval_dataset", "data_collator", "compute_metrics", "callbacks")
+    own += ("optimizers", "optimizer_cls_and_kwargs")
     given = {name: changes.pop(name) for name in (*own, "auxiliary_model") if name in changes}
     args_kind = changes.pop("args_kind", LaneConfig)
     if "model" not in given and "model_init" not in given:

@@ -88,10 +88,12 @@ class BaselineTrainer(JointTrainer):
 
         Args:
             batch: the batch.
-            scores: `[B]`, lower where the label looks more wrong; those of views are left out.
+            scores: `[B]`, lower where the label looks more wrong; those of views, and of rows whose logits were not
+                finite, are left out.
         """
         own = slice(None, None, self.views_per_row)
-        self.scores.update(*self.gather((batch.rows.ids[own], scores[own].float()), batch.rows))
+        scores = torch.where(batch.finite > 0, scores.detach().float(), torch.nan)
+        self.scores.update(*self.gather((batch.rows.ids[own], scores[own]), batch.rows))
 
     def reset_rows(self) -> None:
         """Start the per-row state anew."""

@@ -93,5 +93,5 @@ class GceTrainer(BaselineTrainer):
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean generalized cross-entropy; record the weights of the rows."""
         weights = gce_weights(batch.logits, batch.labels, self.args.gce_q)
-        self.record_scores(batch, torch.where(batch.finite > 0, weights, torch.nan))
+        self.record_scores(batch, weights)
         return batch.mean(generalized_cross_entropy(batch.logits, batch.labels, self.args.gce_q))

@@ -266,8 +266,7 @@ class NoiseLayerTrainer(BaselineTrainer):
         at = batch.labels[:, None]
         losses = -log_given.gather(1, at).squeeze(1)
         log_right = batch.logits.log_softmax(dim=1) + batch.outputs["log_kept"]
-        scores = (log_right.gather(1, at).squeeze(1) + losses).detach().exp()
-        self.record_scores(batch, torch.where(batch.finite > 0, scores, torch.nan))
+        self.record_scores(batch, (log_right.gather(1, at).squeeze(1) + losses).exp())
         return batch.mean(losses)
 
     def reset_rows(self) -> None:

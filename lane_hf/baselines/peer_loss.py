@@ -182,8 +182,7 @@ class PeerLossTrainer(BaselineTrainer):
         self.prior.update(batch.step_labels)
         losses = bounded_cross_entropy(batch.logits, batch.labels)
         expected = expected_peer_term(batch.logits, self.prior.shares())
-        scores = (args.peer_alpha * expected - losses).detach()
-        self.record_scores(batch, torch.where(batch.finite > 0, scores, torch.nan))
+        self.record_scores(batch, args.peer_alpha * expected - losses)
         peers = expected
         if args.peer_mode == "pairs":
             # A mean over pairs does not depend on their order, so one of the two draws can stay as it is.

@@ -47,8 +47,8 @@ class StagedConfig(MethodConfig):
     same_steps: bool = field(
         default=True,
         metadata={
-            "help": "Retrain for as many steps as training on all rows would take, instead of as many epochs: the "
-            "fewer rows are kept, the more epochs."
+            "help": "Retrain on as many examples, and so for about as many steps, as training on all rows would "
+            "take, instead of for as many epochs: the fewer rows are kept, the more epochs."
         },
     )
 
