@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from torch import Tensor
 
 from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
+from .margins import finite_rows
 from .step_rows import StepRows
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def contrastive_term(
         the gradient of one process with the whole batch.
     """
     embeddings, labels, aux_probs, rows = batch
+    # A row that is not finite would spoil the similarities of all others: it counts as a vector of zeros.
+    embeddings = finite_rows(embeddings)[0]
     row_ids = rows.ids
     across = across and rows.processes > 1
     if across:

@@ -22,32 +22,26 @@ from torch.nn import functional as F
 
 from ..contrastive_step import ContrastiveBatch, contrastive_term
 from ..margins import finite_rows
-from ..method_config import MethodConfig, check_range
+from ..method_config import check_range
 from ..networks import make_auxiliary
 from ..weighting import weighted_mean
 from .base import BaselineTrainer, Batch
+from .contrastive_config import ContrastiveConfig
 
 
 @dataclass
-class LclConfig(MethodConfig):
+class LclConfig(ContrastiveConfig):
     """Arguments of [`LclTrainer`]."""
 
     lcl_weight: float = field(
         default=0.5,
         metadata={"help": "Share l of the contrastive term, in [0, 1]; each network's cross-entropy counts 1 - l."},
     )
-    temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
-    gather_across_devices: bool = field(
-        default=False,
-        metadata={
-            "help": "Let the contrastive term see the rows of all processes. Sends the embeddings of each step."
-        },
-    )
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field is out of range."""
+        super().check_fields()
         check_range("lcl_weight", self.lcl_weight, 0, 1)
-        check_range("temperature", self.temperature, 1e-3, 1e3)
 
 
 class LclTrainer(BaselineTrainer):
@@ -79,11 +73,9 @@ class LclTrainer(BaselineTrainer):
         loss_ce = batch.mean(F.cross_entropy(batch.logits, batch.labels, reduction="none"))
         auxiliary_logits, finite = finite_rows(batch.outputs["auxiliary_logits"])
         loss_aux = weighted_mean(F.cross_entropy(auxiliary_logits, batch.labels, reduction="none"), finite)
-        # A row that is not finite would spoil the similarities of all others: it counts as a vector of zeros.
-        embeddings = finite_rows(batch.outputs["embeddings"])[0]
         loss_contrastive = contrastive_term(
             self,
-            ContrastiveBatch(embeddings, batch.labels, auxiliary_logits.softmax(dim=1), batch.rows),
+            ContrastiveBatch(batch.outputs["embeddings"], batch.labels, auxiliary_logits.softmax(dim=1), batch.rows),
             kind="lcl",
             temperature=self.args.temperature,
             across=self.args.gather_across_devices,

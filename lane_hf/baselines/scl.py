@@ -18,31 +18,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contrastive_step import ContrastiveBatch, contrastive_term
-from ..margins import finite_rows
-from ..method_config import MethodConfig, check_range
+from ..method_config import check_range
 from .base import BaselineTrainer, Batch
+from .contrastive_config import ContrastiveConfig
 
 
 @dataclass
-class SclConfig(MethodConfig):
+class SclConfig(ContrastiveConfig):
     """Arguments of [`SclTrainer`]."""
 
     scl_weight: float = field(
         default=0.9,
         metadata={"help": "Share of the contrastive term in the loss, in [0, 1]; the rest is cross-entropy."},
     )
-    temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
-    gather_across_devices: bool = field(
-        default=False,
-        metadata={
-            "help": "Let the contrastive term see the rows of all processes. Sends the embeddings of each step."
-        },
-    )
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field is out of range."""
+        super().check_fields()
         check_range("scl_weight", self.scl_weight, 0, 1)
-        check_range("temperature", self.temperature, 1e-3, 1e3)
 
 
 class SclTrainer(BaselineTrainer):
@@ -62,11 +55,9 @@ class SclTrainer(BaselineTrainer):
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mix of mean cross-entropy and contrastive term."""
         loss_ce = batch.mean(F.cross_entropy(batch.logits, batch.labels, reduction="none"))
-        # A row that is not finite would spoil the similarities of all others: it counts as a vector of zeros.
-        embeddings = finite_rows(batch.outputs["embeddings"])[0]
         loss_contrastive = contrastive_term(
             self,
-            ContrastiveBatch(embeddings, batch.labels, None, batch.rows),
+            ContrastiveBatch(batch.outputs["embeddings"], batch.labels, None, batch.rows),
             kind="scl",
             temperature=self.args.temperature,
             across=self.args.gather_across_devices,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from aum import AUMCalculator
-from baselines.references import slow_flags
+from baselines.staged_references import slow_flags
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import make_model, make_text_dataset, make_tokenizer

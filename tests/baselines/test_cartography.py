@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from baselines.references import slow_map
+from baselines.staged_references import slow_map
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import make_model, make_text_dataset, make_tokenizer

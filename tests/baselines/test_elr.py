@@ -8,11 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
-from training import assert_same_weights, dataset_for, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned
+from training import dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -242,24 +241,6 @@ def test_small_and_one_sided_batches_with_extreme_logits(tmp_path: Path, labels:
     assert logits.grad.isfinite().all()
 
 
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert trainer.auxiliary_model is None
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=ElrTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    assert (trainer.args.elr_beta, trainer.args.elr_lambda) == (0.7, 3.0)
-
-
 def test_first_loss_is_the_formula_on_the_logits_of_the_model(tmp_path: Path) -> None:
     trainer = make(tmp_path, dropout=0.0, max_steps=1, elr_beta=0.6, elr_lambda=2.0)
     batches = watched(trainer)
@@ -310,30 +291,6 @@ def test_rows_never_seen_have_no_score(tmp_path: Path) -> None:
     assert torch.equal(scores.isnan(), trainer.row_statistics.visits == 0)
     assert scores.isnan().sum() == 64 - 24
     assert trainer.label_issues()["score"].isna().sum() == 40
-
-
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_weights(whole.model, resumed.model)
-    parts = resumed.stateful_parts()
-    assert parts.keys() == {"rows", "targets"}
-    for name, part in whole.stateful_parts().items():
-        state = parts[name].state_dict()
-        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-    assert whole.label_issues().equals(resumed.label_issues())
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
-from training import assert_same_weights, dataset_for, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned
+from training import dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -144,24 +143,6 @@ def test_rows_that_are_not_finite_count_in_neither_loss_nor_score(tmp_path: Path
     assert trainer.row_scores().scores.isfinite().all()
 
 
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert trainer.auxiliary_model is None
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=GceTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    assert trainer.args.gce_q == 0.7
-
-
 @pytest.mark.parametrize("q", [0.3, 1.0])
 def test_first_loss_is_the_formula_on_the_logits_of_the_model(tmp_path: Path, q: float) -> None:
     trainer = make(tmp_path, dropout=0.0, max_steps=1, gce_q=q)
@@ -200,16 +181,6 @@ def test_scores_are_the_average_weights_of_the_rows_themselves(tmp_path: Path, v
     assert table["score"].to_numpy() == pytest.approx(want[table["row_id"].tolist()].numpy(), abs=1e-6)
 
 
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    labels = [1] + [0] * 16
-    rows = rows.remove_columns("label").add_column("label", labels)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
 def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
     clean: Dataset = dataset_for("bert", 256)
     wrong = torch.rand(256, generator=torch.Generator().manual_seed(0)) < 0.2
@@ -224,21 +195,6 @@ def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
     scores = trainer.row_scores().scores
     ranked = scores[wrong][:, None] < scores[~wrong][None]
     assert ranked.float().mean() > 0.75  # 0.85 when this was written
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_weights(whole.model, resumed.model)
-    parts = resumed.stateful_parts()
-    assert parts.keys() == {"rows", "scores"}
-    for name, part in whole.stateful_parts().items():
-        state = parts[name].state_dict()
-        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-    assert whole.label_issues().equals(resumed.label_issues())
 
 
 @pytest.mark.parametrize("q", [0.0, -0.5, 1.01, math.nan, math.inf])

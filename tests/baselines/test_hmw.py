@@ -10,12 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import FAMILIES, IMAGE_SHAPE, make_model, make_text_dataset, make_tokenizer
+from tiny import FAMILIES, IMAGE_SHAPE, make_model, make_tokenizer
 from torch import nn
 from torch.nn import functional as F
-from training import assert_same_weights, dataset_for, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned
+from training import dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -377,32 +376,6 @@ def test_extreme_logits_give_a_finite_loss_and_gradient(tmp_path: Path) -> None:
 # ---- The trainer ----
 
 
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path, family: str) -> None:
-    trainer = make(tmp_path, family=family)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert trainer.auxiliary_model is None
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=HmwTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    args = trainer.args
-    assert (args.hmw_a, args.hmw_b, args.hmw_rho, args.hmw_warmup, args.normalize_logits) == (
-        100,
-        100,
-        0.01,
-        0.1,
-        False,
-    )
-
-
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("warmup", [0.0, 0.1])
 def test_first_loss_is_the_formula_on_what_the_model_returns(tmp_path: Path, warmup: float, normalize: bool) -> None:
@@ -461,15 +434,6 @@ def test_a_run_replayed_by_hand(tmp_path: Path, views: int) -> None:
     assert table["weight"].tolist() == pytest.approx(weights[table["row_id"].tolist()].tolist(), abs=1e-4)
 
 
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
 def test_wrong_labels_get_lower_weights(tmp_path: Path) -> None:
     clean = dataset_for("bert", 256)
     wrong = torch.rand(256, generator=torch.Generator().manual_seed(0)) < 0.2
@@ -488,21 +452,6 @@ def test_wrong_labels_get_lower_weights(tmp_path: Path) -> None:
     trainer.train()
     weights = trainer.row_scores().weights
     assert (weights[wrong][:, None] < weights[~wrong][None]).float().mean() > 0.75
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_weights(whole.model, resumed.model)
-    parts = resumed.stateful_parts()
-    assert parts.keys() == {"rows", "annealed_weights"}
-    for name, part in whole.stateful_parts().items():
-        state = parts[name].state_dict()
-        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-    assert whole.label_issues().equals(resumed.label_issues())
 
 
 @pytest.mark.parametrize(

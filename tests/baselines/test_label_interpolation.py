@@ -10,11 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
-from training import assert_same_weights, dataset_for, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned
+from training import dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -347,26 +346,6 @@ def test_views_of_a_row_that_is_not_finite_have_no_target(tmp_path: Path) -> Non
 # ---- The trainer ----
 
 
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert trainer.auxiliary_model is None
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    kinds = {"kind": LabelInterpolationTrainer, "args_kind": TrainingArguments}
-    trainer = make_trainer(tmp_path, max_steps=1, **kinds)
-    trainer.train()
-    names = ("temperature", "a", "gamma", "decay", "warmup")
-    assert [getattr(trainer.args, f"interpolation_{name}") for name in names] == [0.5, 0.4, 0.5, 0.5, 1.0]
-
-
 @pytest.mark.parametrize(("warmup", "share"), [(1.0, 0.0), (0.0, 0.2)])
 def test_first_loss_is_the_formula_on_the_logits_of_the_model(tmp_path: Path, warmup: float, share: float) -> None:
     trainer = make(tmp_path, dropout=0.0, max_steps=1, interpolation_warmup=warmup)
@@ -428,15 +407,6 @@ def test_a_run_replayed_by_hand(tmp_path: Path, views: int) -> None:
     assert (table["weight"] == 1).all()
 
 
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
 def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
     clean = dataset_for("bert", 256)
     wrong = torch.rand(256, generator=torch.Generator().manual_seed(1)) < 0.2
@@ -450,24 +420,6 @@ def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
     trainer.train()
     scores = trainer.row_scores().scores
     assert (scores[wrong][:, None] < scores[~wrong][None]).float().mean() > 0.8
-
-
-@pytest.mark.parametrize("warmup", [0.5, 1.0])
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, warmup: float) -> None:
-    # From the middle of the first and of the second epoch, whose ranges were taken before.
-    for start in (6, 12):
-        options = {"save_strategy": "steps", "save_steps": start, "interpolation_warmup": warmup}
-        whole = make(tmp_path / f"whole-{start}", **options)
-        whole.train()
-        resumed = make(tmp_path / f"resumed-{start}", **options)
-        resumed.train(resume_from_checkpoint=str(tmp_path / f"whole-{start}" / f"checkpoint-{start}"))
-        assert_same_weights(whole.model, resumed.model)
-        parts = resumed.stateful_parts()
-        assert parts.keys() == {"rows", "scores", "divergences"}
-        for name, part in whole.stateful_parts().items():
-            state = parts[name].state_dict()
-            assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-        assert whole.label_issues().equals(resumed.label_issues())
 
 
 def test_a_warmup_that_covers_training_is_warned_of(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
 from training import logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import assert_same_state, train_and_check
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -185,24 +184,11 @@ def test_a_row_that_is_not_finite_does_not_spoil_the_others(tmp_path: Path, wher
 # ---- The trainer ----
 
 
-def test_trains_both_networks_and_saves_a_plain_model(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    train_and_check(trainer, tmp_path / "saved")
-    assert set(trainer.stateful_parts()) == {"rows", "auxiliary"}
-
-
 @pytest.mark.parametrize("family", ["distilbert", "llama", "vit"])
 def test_other_families(tmp_path: Path, family: str) -> None:
     trainer = make(tmp_path, family=family, max_steps=2)
     trainer.train()
     assert all(value > 0 for value in logged(trainer, "loss_contrastive"))
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=LclTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    args = trainer.args
-    assert (args.lcl_weight, args.temperature, args.gather_across_devices) == (0.5, 0.3, False)
 
 
 @pytest.mark.parametrize(("share", "temperature"), [(0.5, 0.3), (0.2, 1.0)])
@@ -240,23 +226,6 @@ def test_views_go_through_both_networks(tmp_path: Path) -> None:
         assert len(batch.labels) == len(embeddings) == len(auxiliary) == 24
         parts = batch.logits.tolist(), embeddings.tolist(), auxiliary.tolist(), batch.labels.tolist()
         assert loss == pytest.approx(slow_loss(*parts, (0.5, 0.3)), rel=1e-4)
-
-
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_state(whole, resumed)
 
 
 @pytest.mark.parametrize(

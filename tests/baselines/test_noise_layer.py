@@ -9,11 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
 from training import assert_same_weights, dataset_for, logged, make_trainer
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned, assert_same_state
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -273,27 +272,6 @@ def test_small_and_one_sided_batches_with_extreme_logits(tmp_path: Path, labels:
 
 
 @KINDS
-@pytest.mark.parametrize("warmup", [0.0, 1.0])
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path, kind: str, warmup: float) -> None:
-    trainer = make(tmp_path, noise_layer=kind, noise_layer_warmup=warmup)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert remember.starts.keys() == {"model", "auxiliary"}
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=NoiseLayerTrainer, args_kind=TrainingArguments)
-    trainer.train()
-    args = trainer.args
-    assert (args.noise_layer, args.noise_layer_warmup, args.noise_layer_learning_rate) == ("simple", 1.0, 1e-2)
-
-
-@KINDS
 def test_first_loss_without_warmup_is_the_formula_on_the_logits_of_the_model(tmp_path: Path, kind: str) -> None:
     trainer = make(tmp_path, dropout=0.0, max_steps=1, noise_layer=kind, noise_layer_warmup=0.0, initial_noise=0.3)
     recorder = Recorder(trainer)
@@ -437,15 +415,6 @@ def test_micro_batches_count_like_one_batch(tmp_path: Path) -> None:
     assert_same_weights(one.auxiliary_model, many.auxiliary_model, rtol=1e-4, atol=1e-5)
 
 
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
 def test_a_row_without_finite_logits_spoils_neither_network(tmp_path: Path) -> None:
     model = make_model("bert")
 
@@ -476,23 +445,6 @@ def test_learned_theta_is_nearer_to_the_true_one_than_the_identity(tmp_path: Pat
 
 
 # ---- Resuming ----
-
-
-@KINDS
-@pytest.mark.parametrize("step", [6, 12])
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, kind: str, step: int) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6, "noise_layer": kind}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    recorder = Recorder(resumed)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
-    assert resumed.stateful_parts().keys() == {"rows", "scores", "confusion", "auxiliary"}
-    assert_same_weights(whole.model, resumed.model)
-    assert_same_weights(whole.auxiliary_model, resumed.auxiliary_model)
-    assert_same_state(whole, resumed)
-    assert len(recorder.batches) == 16 - step
-    assert recorder.rates[0] == pytest.approx([1e-3 * (16 - step) / 16] * 2 + [1e-2 * (16 - step) / 16])
 
 
 # ---- Options ----

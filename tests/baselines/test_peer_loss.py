@@ -10,11 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
-from training import assert_same_weights, dataset_for, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import RememberStart, assert_comes_back, assert_learned
+from training import dataset_for, logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -215,27 +214,6 @@ def test_small_and_one_sided_batches_with_extreme_logits(tmp_path: Path, labels:
         assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
-@MODES
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path, mode: str) -> None:
-    trainer = make(tmp_path, peer_mode=mode)
-    remember = RememberStart(trainer)
-    trainer.add_callback(remember)
-    trainer.train()
-    assert_learned(trainer, remember.starts)
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert min(logged(trainer, "loss")) < 0  # which is right
-    assert not trainer.label_issues().isna().any(axis=None)
-    assert trainer.auxiliary_model is None
-    assert_comes_back(trainer, tmp_path / "saved", type(trainer.model).from_pretrained)
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=PeerLossTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    args = trainer.args
-    assert (args.peer_mode, args.peer_alpha, args.peer_warmup, args.peer_ramp) == ("closed_form", 1.0, 0.1, 0.3)
-
-
 def test_first_loss_is_the_formula_on_the_logits_of_the_model(tmp_path: Path) -> None:
     trainer = make(tmp_path, dropout=0.0, max_steps=1, peer_alpha=0.8, **AT_ONCE)
     batches = watched(trainer)
@@ -296,31 +274,6 @@ def test_without_weight_it_is_bounded_cross_entropy(tmp_path: Path, mode: str) -
     logits, labels = random_logits(8, 4, seed=8, scale=1)
     loss = trainer.loss_of(hand_made(logits, labels))
     assert loss.item() == pytest.approx(F.cross_entropy(logits, labels).item(), abs=2e-4)
-
-
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-    assert trainer.row_scores().scores.isfinite().all()
-
-
-@MODES
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, mode: str) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6, "peer_mode": mode}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_weights(whole.model, resumed.model)
-    parts = resumed.stateful_parts()
-    assert parts.keys() == {"rows", "scores", "label_prior"}
-    for name, part in whole.stateful_parts().items():
-        state = parts[name].state_dict()
-        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-    assert whole.label_issues().equals(resumed.label_issues())
 
 
 @pytest.mark.parametrize(

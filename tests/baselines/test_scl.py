@@ -8,11 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_model, make_text_dataset, make_tokenizer
+from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
-from training import assert_same_weights, logged, make_trainer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from variants import train_and_check
+from training import logged, make_trainer
+from transformers import DataCollatorWithPadding, Trainer
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
@@ -174,25 +173,11 @@ def test_a_row_that_comes_twice_is_no_positive_of_itself(tmp_path: Path) -> None
 # ---- The trainer ----
 
 
-def test_trains_every_parameter_and_saves_a_plain_model(tmp_path: Path) -> None:
-    trainer = make(tmp_path)
-    train_and_check(trainer, tmp_path / "saved")
-    assert trainer.auxiliary_model is None
-    assert set(trainer.stateful_parts()) == {"rows"}
-
-
 @pytest.mark.parametrize("family", ["distilbert", "llama", "vit"])
 def test_other_families(tmp_path: Path, family: str) -> None:
     trainer = make(tmp_path, family=family, max_steps=2)
     trainer.train()
     assert all(value > 0 for value in logged(trainer, "loss_contrastive"))
-
-
-def test_plain_training_arguments_get_the_defaults(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, kind=SclTrainer, args_kind=TrainingArguments, max_steps=1)
-    trainer.train()
-    args = trainer.args
-    assert (args.scl_weight, args.temperature, args.gather_across_devices) == (0.9, 0.3, False)
 
 
 @pytest.mark.parametrize(("weight", "temperature"), [(0.9, 0.3), (0.25, 1.0)])
@@ -227,27 +212,6 @@ def test_views_of_a_row_are_its_positives(tmp_path: Path) -> None:
         assert batch.outputs["embeddings"].shape == (24, 32)
         parts = batch.logits.tolist(), batch.outputs["embeddings"].tolist(), batch.labels.tolist()
         assert loss == pytest.approx(slow_loss(*parts, 0.9, 0.3), rel=1e-4)
-
-
-def test_two_labels_one_of_them_with_a_single_row(tmp_path: Path) -> None:
-    rows = make_text_dataset(17, 2, 0, tokenizer=make_tokenizer())
-    rows = rows.remove_columns("label").add_column("label", [1] + [0] * 16)
-    trainer = make(tmp_path, model=make_model("bert", num_labels=2), train_dataset=rows)
-    trainer.train()
-    assert all(math.isfinite(value) for entry in trainer.state.log_history for value in entry.values())
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = {"save_strategy": "steps", "save_steps": 6}
-    whole = make(tmp_path / "whole", **options)
-    whole.train()
-    resumed = make(tmp_path / "resumed", **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
-    assert_same_weights(whole.model, resumed.model)
-    for name, part in whole.stateful_parts().items():
-        state = resumed.stateful_parts()[name].state_dict()
-        assert all(torch.equal(tensor, state[key]) for key, tensor in part.state_dict().items()), name
-    assert whole.label_issues().equals(resumed.label_issues())
 
 
 @pytest.mark.parametrize(
