@@ -20,8 +20,11 @@ from .row_scores import RowScores
 from .row_statistics import Observation
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
+from .soft_targets import interpolated_targets
 from .step_rows import StepRows
 from .weighting import weighted_mean
+
+_SHARPENING = 0.5  # temperature of the predictions that bootstrapping learns, the usual value
 
 
 class LaneTrainer(JointTrainer):
@@ -36,7 +39,8 @@ class LaneTrainer(JointTrainer):
 
     1. the label-aware margin of each row (Eq. 3) is added to the row's running average;
     2. the averages give the rows' weights (Eq. 4 to 6, or a mixture per label);
-    3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9).
+    3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9);
+       with `bootstrap`, what a label loses in weight goes to the classifier's own prediction as target.
 
     Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and
     `lane/share_below_half` of the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the
@@ -143,7 +147,11 @@ class LaneTrainer(JointTrainer):
         own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
         all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs, rows)
         weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
-        loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), weights * finite)
+        if self.args.bootstrap:
+            targets = interpolated_targets(logits, labels, 1 - weights, _SHARPENING)
+            loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
+        else:
+            loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), weights * finite)
         self.log_term("loss_ce", loss)
         if loss_aux is not None:
             loss = loss + loss_aux

@@ -39,6 +39,19 @@ def slow_label_aware_margin(row: Sequence[float], label: int, probs: Sequence[fl
     return value / max(probs[runner_up], PROB_FLOOR)
 
 
+# ---------------------------------------------------------------------------------------------------- soft targets
+def slow_softmax(row: list[float]) -> list[float]:
+    powers = [math.exp(value - max(row)) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+def slow_target(row: list[float], label: int, share: float, temperature: float) -> list[float]:
+    """Mix of the given label and the sharpened prediction."""
+    powers = [p ** (1 / temperature) for p in slow_softmax(row)]
+    sharp = [power / sum(powers) for power in powers]
+    return [share * p + (1 - share) * (k == label) for k, p in enumerate(sharp)]
+
+
 # ------------------------------------------------------------------------------------------------------- weighting
 class SlowStats(NamedTuple):
     mean: float

@@ -59,6 +59,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "statistics": ("batch", "batch"),
         "threshold": ("-0.5", -0.5),
         "weighting_warmup": ("0.25", 0.25),
+        "bootstrap": ("true", True),
         "similarity": ("class", "class"),
         "aux_smoothing": ("0", 0.0),
         "contrastive": ("lcl", "lcl"),
@@ -193,6 +194,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"weighting": "gaussian", "threshold": math.nan}, "threshold must be a finite number, got nan"),
     ({"auxiliary": "none", "contrastive": "lscl"}, "contrastive='lscl' needs the probabilities of an auxiliary"),
     ({"auxiliary": "none", "contrastive": "lcl"}, "contrastive='lcl' needs the probabilities of an auxiliary"),
+    ({"reweight": False, "bootstrap": True}, "bootstrap=True gives away what labels lose in weight"),
     ({"threshold": 0.0}, "threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian'"),
     ({"statistics": "batch"}, "threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian'"),
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from references import slow_target
 from sklearn.metrics import roc_auc_score
 from tiny import FAMILIES, make_model, make_text_dataset, make_tokenizer
 from torch.nn import functional as F
@@ -73,6 +74,7 @@ class LaneTrainerStart:
         {"weighting": "gaussian", "statistics": "batch", "weighting_warmup": 0.5},
         {"weighting": "gaussian", "threshold": -1.0},
         {"similarity": "class"},
+        {"bootstrap": True},
         {"label_aware": False},
         {"reweight": False},
         {"contrastive": "scl"},
@@ -164,15 +166,16 @@ def test_average_is_that_of_the_label_aware_margins_seen(tmp_path: Path) -> None
     assert (trainer.alm.count == 3).all()
 
 
-def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path) -> None:
-    trainer = make_trainer(
-        tmp_path, dropout=0.0, learning_rate=0.0, weighting="gaussian", weighting_warmup=1.0, num_train_epochs=2
-    )
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap: bool) -> None:
+    still = {"dropout": 0.0, "learning_rate": 0.0, "num_train_epochs": 2}
+    trainer = make_trainer(tmp_path, weighting="gaussian", weighting_warmup=1.0, bootstrap=bootstrap, **still)
     trainer.train()
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(64)])
     labels = batch.pop("labels")
     with torch.no_grad():
-        losses = F.cross_entropy(trainer.model.eval()(**batch).logits, labels, reduction="none")
+        logits = trainer.model.eval()(**batch).logits
+    losses = F.cross_entropy(logits, labels, reduction="none")
     alm = trainer.alm.average().double()
     negative = alm[alm < 0]
     weights = torch.where(
@@ -180,7 +183,13 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path) -> None:
     )
     first, second = np.array(logged(trainer, "loss_ce")).reshape(2, 8).mean(axis=1)
     assert first == pytest.approx(losses.mean().item(), abs=1e-4)
-    assert second == pytest.approx((losses * weights).mean().item(), abs=1e-4)
+    if bootstrap:
+        rows = zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True)
+        targets = torch.tensor([slow_target(row, label, 1 - weight, 0.5) for row, label, weight in rows])
+        expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    else:
+        expected = (losses * weights).mean()
+    assert second == pytest.approx(expected.item(), abs=1e-4)
     assert second < first
 
 

@@ -34,10 +34,10 @@ from torch.nn import functional as F
 
 from ..buffer import check_state
 from ..errors import InputError
-from ..margins import at_least_float32
 from ..method_config import MethodConfig, check_range
 from ..resumable_trainer import Stateful
 from ..row_table import RowTable
+from ..soft_targets import interpolated_targets
 from ..weighting import weighted_mean
 from .base import BaselineTrainer, Batch
 
@@ -68,29 +68,6 @@ def uniform_share(progress: float, start: float, decay: float) -> float:
         [0.4, 0.2, 0.0, 0.0]
     """
     return start * (1 - progress / decay) if progress < decay else 0.0
-
-
-@torch.no_grad()
-def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, temperature: float) -> Tensor:
-    """Mix given labels with sharpened predictions.
-
-    Args:
-        logits: `[B, K]` scores.
-        labels: `[B]` given labels.
-        shares: `[B]` shares of the prediction in the target, in [0, 1].
-        temperature: of the sharpening; 1 leaves predictions as they are.
-
-    Returns:
-        `[B, K]` probabilities, float32 unless the logits are float64. No gradient flows through them.
-
-    Example:
-        >>> interpolated_targets(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([0.5]), 0.5)
-        tensor([[0.7500, 0.2500]])
-    """
-    scores = at_least_float32(logits)
-    predictions = ((scores - scores.amax(dim=1, keepdim=True)) / temperature).softmax(dim=1)
-    shares = shares.to(predictions)[:, None]
-    return shares * predictions + (1 - shares) * F.one_hot(labels, logits.shape[1])
 
 
 class LabelDivergences(RowTable):

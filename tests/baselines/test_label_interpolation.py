@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references import slow_softmax, slow_target
 from tiny import make_model, make_tokenizer
 from torch.nn import functional as F
 from training import dataset_for, logged, make_trainer
@@ -22,16 +23,10 @@ from lane_hf.baselines.label_interpolation import (
     LabelDivergences,
     LabelInterpolationConfig,
     LabelInterpolationTrainer,
-    interpolated_targets,
     label_divergence,
     uniform_share,
 )
 from lane_hf.step_rows import StepRows
-
-
-def slow_softmax(row: list[float]) -> list[float]:
-    powers = [math.exp(value - max(row)) for value in row]
-    return [power / sum(powers) for power in powers]
 
 
 def slow_divergence(probs: list[float], label: int) -> float:
@@ -43,12 +38,6 @@ def slow_divergence(probs: list[float], label: int) -> float:
         return sum(a * math.log2(a / m) for a, m in zip(p, middle, strict=True) if a > 0)
 
     return (relative_entropy(probs) + relative_entropy(onehot)) / 2
-
-
-def slow_target(row: list[float], label: int, share: float, temperature: float) -> list[float]:
-    powers = [p ** (1 / temperature) for p in slow_softmax(row)]
-    sharp = [power / sum(powers) for power in powers]
-    return [share * p + (1 - share) * (k == label) for k, p in enumerate(sharp)]
 
 
 def slow_soft_ce(row: list[float], target: list[float]) -> float:
@@ -220,44 +209,6 @@ def test_state_comes_back_and_that_of_another_data_set_is_refused() -> None:
         other.load_state_dict({"probs": state["probs"]})
     with pytest.raises(IndexError, match="out of range"):
         other.update(torch.tensor([3]), torch.tensor([0.5]))
-
-
-# ---- Targets ----
-
-
-@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from([0.3, 3.0]))
-def test_targets_agree_with_loops(seed: int, num_labels: int, temperature: float, scale: float) -> None:
-    logits, labels = random_logits(5, num_labels, seed, scale)
-    shares = torch.rand(5, generator=torch.Generator().manual_seed(seed))
-    got = interpolated_targets(logits, labels, shares, temperature)
-    rows = zip(logits.tolist(), labels.tolist(), shares.tolist(), strict=True)
-    want = torch.tensor([slow_target(row, label, share, temperature) for row, label, share in rows])
-    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(got.sum(dim=1), torch.ones(5))
-
-
-def test_share_zero_is_the_given_label_and_share_one_the_sharpened_prediction() -> None:
-    logits, labels = random_logits(6, 4, seed=1)
-    given = interpolated_targets(logits, labels, torch.zeros(6), 0.5)
-    assert torch.equal(given, F.one_hot(labels, 4).float())
-    torch.testing.assert_close(interpolated_targets(logits, labels, torch.ones(6), 1.0), logits.softmax(dim=1))
-    squared = logits.softmax(dim=1) ** 2
-    want = squared / squared.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(interpolated_targets(logits, labels, torch.ones(6), 0.5), want)
-
-
-@pytest.mark.parametrize("temperature", [0.01, 0.5, 1.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_extreme_logits_give_targets_that_are_distributions(temperature: float, dtype: torch.dtype) -> None:
-    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0], [3e38, -3e38]], dtype=dtype)
-    got = interpolated_targets(logits, torch.tensor([0, 0, 1, 1]), torch.full((4,), 0.25), temperature)
-    assert got.tolist() == [[1, 0], [0.75, 0.25], [0.125, 0.875], [0.25, 0.75]]
-
-
-def test_no_gradient_flows_through_targets() -> None:
-    logits, labels = random_logits(3, 3, seed=2)
-    shares = torch.full((3,), 0.5, requires_grad=True)
-    assert not interpolated_targets(logits.requires_grad_(), labels, shares, 0.5).requires_grad
 
 
 def test_the_common_share_falls_to_zero_over_part_of_training() -> None:

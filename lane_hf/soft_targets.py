@@ -1,0 +1,40 @@
+r"""Targets that mix the given label with the classifier's own sharpened prediction.
+
+    target = (1 - share) onehot(y) + share sharpen(p),        sharpen(p) = p^(1/T) / sum_k p_k^(1/T)
+
+With a share of 1 - weight, a row whose label is doubted learns what the classifier makes of it, in place of nothing
+(bootstrapping).
+
+Sources: Reed et al., "Training Deep Neural Networks on Noisy Labels with Bootstrapping", ICLR 2015 workshop; Arazo et
+al., "Unsupervised Label Noise Modeling and Loss Correction", ICML 2019, who take the share from a mixture; sharpening:
+Berthelot et al., "MixMatch", NeurIPS 2019.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .margins import at_least_float32
+
+
+@torch.no_grad()
+def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, temperature: float) -> Tensor:
+    """Mix given labels with sharpened predictions.
+
+    Args:
+        logits: `[B, K]` scores.
+        labels: `[B]` given labels.
+        shares: `[B]` shares of the prediction in the target, in [0, 1].
+        temperature: of the sharpening; 1 leaves predictions as they are.
+
+    Returns:
+        `[B, K]` probabilities, float32 unless the logits are float64. No gradient flows through them.
+
+    Example:
+        >>> interpolated_targets(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([0.5]), 0.5)
+        tensor([[0.7500, 0.2500]])
+    """
+    scores = at_least_float32(logits)
+    predictions = ((scores - scores.amax(dim=1, keepdim=True)) / temperature).softmax(dim=1)
+    shares = shares.to(predictions)[:, None]
+    return shares * predictions + (1 - shares) * F.one_hot(labels, logits.shape[1])
