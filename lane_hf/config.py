@@ -73,7 +73,7 @@ class LaneConfig(MethodConfig):
         default=False,
         metadata={
             "help": "What a row's label loses in weight goes to the classifier's own sharpened prediction, as a soft "
-            "target (bootstrapping), instead of being lost."
+            "target (bootstrapping), instead of being lost. Without reweight nothing is lost."
         },
     )
     similarity: Literal["sample", "class"] = field(
@@ -175,7 +175,5 @@ class LaneConfig(MethodConfig):
                 f"contrastive={self.contrastive!r} needs the probabilities of an auxiliary network: set auxiliary to "
                 "'full' or 'shared', or contrastive to 'scl' or 'none'"
             )
-        if self.bootstrap and not self.reweight:
-            raise InputError("bootstrap=True gives away what labels lose in weight: it needs reweight=True")
         if self.weighting != "gaussian" and (self.threshold is not None or self.statistics == "batch"):
             raise InputError("threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian' to use them")

@@ -194,7 +194,6 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"weighting": "gaussian", "threshold": math.nan}, "threshold must be a finite number, got nan"),
     ({"auxiliary": "none", "contrastive": "lscl"}, "contrastive='lscl' needs the probabilities of an auxiliary"),
     ({"auxiliary": "none", "contrastive": "lcl"}, "contrastive='lcl' needs the probabilities of an auxiliary"),
-    ({"reweight": False, "bootstrap": True}, "bootstrap=True gives away what labels lose in weight"),
     ({"threshold": 0.0}, "threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian'"),
     ({"statistics": "batch"}, "threshold and statistics='batch' belong to Eq. 4: set weighting='gaussian'"),
 ]
