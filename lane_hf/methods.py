@@ -8,6 +8,8 @@ from typing import Any
 
 from .baselines.aum import AumTrainer
 from .baselines.cartography import CartographyTrainer
+from .baselines.co_teaching import CoTeachingTrainer
+from .baselines.divide_mix import DivideMixTrainer
 from .baselines.elr import ElrTrainer
 from .baselines.gce import GceTrainer
 from .baselines.hmw import HmwTrainer
@@ -17,6 +19,7 @@ from .baselines.lcl import LclTrainer
 from .baselines.noise_layer import NoiseLayerTrainer
 from .baselines.peer_loss import PeerLossTrainer
 from .baselines.scl import SclTrainer
+from .baselines.self_mix import SelfMixTrainer
 from .display import quoted
 from .errors import InputError
 from .method_config import MethodConfig
@@ -66,6 +69,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("lcl", LclTrainer, "contrastive term weighted by a second network's label probabilities"),
             Method("hmw", HmwTrainer, "weigh rows by the angles between feature and labels"),
             Method("label-interpolation", LabelInterpolationTrainer, "mix labels with predictions, label by label"),
+            Method("co-teaching", CoTeachingTrainer, "two networks, each of which learns what the other finds easy"),
+            Method("divide-mix", DivideMixTrainer, "two networks tell each other which labels to trust; mixup"),
+            Method("self-mix", SelfMixTrainer, "mixup of rows by trust, and two dropout views that must agree"),
             Method("label-smoothing", LabelSmoothingTrainer, "cross-entropy with smoothed labels"),
             Method("gce", GceTrainer, "a loss between cross-entropy and the mean absolute error"),
             Method("elr", ElrTrainer, "hold on to what was learned before wrong labels are memorised"),

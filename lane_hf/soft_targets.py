@@ -18,6 +18,25 @@ from .margins import at_least_float32
 
 
 @torch.no_grad()
+def sharpen(probs: Tensor, temperature: float) -> Tensor:
+    """Sharpen probabilities: `p^(1/T)`, normalised.
+
+    Args:
+        probs: `[B, K]` probabilities.
+        temperature: T; 1 leaves them as they are.
+
+    Returns:
+        `[B, K]` float32 unless they are float64. No gradient flows through them.
+
+    Example:
+        >>> sharpen(torch.tensor([[0.75, 0.25]]), 0.5)
+        tensor([[0.9000, 0.1000]])
+    """
+    powers = at_least_float32(probs) ** (1 / temperature)
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+@torch.no_grad()
 def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, temperature: float) -> Tensor:
     """Mix given labels with sharpened predictions.
 
@@ -38,3 +57,13 @@ def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, tempera
     predictions = ((scores - scores.amax(dim=1, keepdim=True)) / temperature).softmax(dim=1)
     shares = shares.to(predictions)[:, None]
     return shares * predictions + (1 - shares) * F.one_hot(labels, logits.shape[1])
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy `[B]` of `[B, K]` logits with `[B, K]` targets, float32 unless they are float64.
+
+    Example:
+        >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
+        tensor([0.6931])
+    """
+    return F.cross_entropy(at_least_float32(logits), targets, reduction="none")

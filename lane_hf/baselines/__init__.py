@@ -11,6 +11,10 @@ _HOMES = {
     "AumTrainer": "aum",
     "CartographyConfig": "cartography",
     "CartographyTrainer": "cartography",
+    "CoTeachingConfig": "co_teaching",
+    "CoTeachingTrainer": "co_teaching",
+    "DivideMixConfig": "divide_mix",
+    "DivideMixTrainer": "divide_mix",
     "ElrConfig": "elr",
     "ElrTrainer": "elr",
     "GceConfig": "gce",
@@ -29,6 +33,8 @@ _HOMES = {
     "PeerLossTrainer": "peer_loss",
     "SclConfig": "scl",
     "SclTrainer": "scl",
+    "SelfMixConfig": "self_mix",
+    "SelfMixTrainer": "self_mix",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 -- names of the table above

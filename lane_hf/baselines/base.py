@@ -63,7 +63,7 @@ class BaselineTrainer(JointTrainer):
     def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
         """Return the method's loss of a training batch and what the networks returned."""
         labels = self._labels_of(inputs)
-        outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
+        outputs = self.run(model, {name: value for name, value in inputs.items() if name not in self._label_names()})
         own = slice(None, None, self.views_per_row)
         observed = self.row_statistics.observe(rows.ids[own], labels[own], self.logits_of_rows(outputs, own))
         observation = Observation(*self.gather(observed, rows))
@@ -72,6 +72,11 @@ class BaselineTrainer(JointTrainer):
         loss = self.loss_of(Batch(logits, labels, finite, rows, outputs, observation.labels))
         self.log_term("loss_method", loss)
         return loss, outputs
+
+    def run(self, model: nn.Module, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what the networks make of a batch without labels; methods that override this run them once too."""
+        outputs: dict[str, Tensor] = model(**inputs)
+        return outputs
 
     def logits_of_rows(self, outputs: dict[str, Tensor], own: slice) -> Tensor:
         """Return the scores that the rows themselves, not their views, are judged by."""

@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..feature_model import looking
 from ..heads import logit_layers
 from ..margins import at_least_float32
 from ..method_config import MethodConfig, check_range
-from ..networks import JointModel, embeddings
+from ..networks import JointModel
 from ..resumable_trainer import Stateful
 from ..row_scores import RowScores
 from ..row_table import RowTable
@@ -179,18 +180,11 @@ class HypersphereModel(JointModel):
             return self.model(**inputs)
         distances: list[Tensor] = []
 
-        def look(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            features = arguments[0].detach()
-            if features.dim() == 3:  # noqa: PLR2004 -- [B, tokens, d]: the head of a decoder reads every token
-                features = embeddings(self.model, {"hidden_states": (features,)}, inputs)
-            distances.append(hyperspherical_distances(features, layer.weight.detach()))
+        def look(layer: nn.Linear, features: Tensor) -> None:
+            distances.append(hyperspherical_distances(features.detach(), layer.weight.detach()))
 
-        hooks = [layer.register_forward_pre_hook(look) for layer in self._layers]
-        try:
+        with looking(self.model, self._layers, inputs, look):
             result = super().forward(**inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
         return {**result, "distances": distances[-1]}
 
 

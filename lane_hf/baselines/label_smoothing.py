@@ -30,6 +30,7 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> 
         `[B]` float32.
 
     Example:
+        >>> import torch
         >>> smoothed_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), 0.1)
         tensor([0.6931])
     """

@@ -48,10 +48,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "noise-layer": {"noise_layer_learning_rate": 0.1},
     "scl": {"gather_across_devices": True},
     "lcl": {"gather_across_devices": True},
+    "co-teaching": {},
     "cartography-easy": {},
     "aum": {},
 }
 SCENARIOS |= {name: {"trainer": name, **options} for name, options in METHODS.items()}
+# They draw at random, so that several processes learn something else than one; but every process must know the same.
+DRAWN: dict[str, dict[str, Any]] = {"divide-mix": {"lambda_u": 1.0}, "self-mix": {}}
+SCENARIOS_OF_THEIR_OWN = {name: {"trainer": name, **options} for name, options in DRAWN.items()}
 FAULTS = {"meddled": {"meddle": True}}
 # Dropout makes the processes draw different numbers of random numbers; 8 is in the middle of the second epoch.
 DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 4}
@@ -68,7 +72,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any
     results: dict[int, dict[str, Any]] = {}
     for processes in (1, 2, 3):
         folder = tmp_path_factory.mktemp(f"processes_{processes}")
-        scenarios = {**SCENARIOS, **RESUMED, **({} if processes == 1 else FAULTS)}
+        scenarios = {**SCENARIOS, **SCENARIOS_OF_THEIR_OWN, **RESUMED, **({} if processes == 1 else FAULTS)}
         launch(SCRIPT, processes, str(folder), json.dumps(scenarios))
         results[processes] = {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in scenarios}
     return results
@@ -106,6 +110,19 @@ def test_every_row_is_seen_once_an_epoch(learned: dict[int, dict[str, Any]]) -> 
         for name, result in results.items():
             if name not in ("drop_last", "aum", "cartography-easy", *FAULTS):
                 assert result["rows"]["visits"].unique().tolist() == [3], name
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("scenario", DRAWN)
+def test_methods_that_draw_keep_equal_copies(
+    learned: dict[int, dict[str, Any]], scenario: str, processes: int
+) -> None:
+    result = learned[processes][scenario]
+    assert "error" not in result  # of check_replicas
+    assert result["processes"] == processes
+    assert len(result["loss"]) == 18
+    assert all(abs(loss) < 100 for loss in result["loss"])
+    assert torch.isfinite(result["scores"]).all()
 
 
 def test_weights_and_contrastive_terms_were_at_work(learned: dict[int, dict[str, Any]]) -> None:
