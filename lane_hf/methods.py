@@ -9,6 +9,7 @@ from typing import Any
 from .baselines.aum import AumTrainer
 from .baselines.cartography import CartographyTrainer
 from .baselines.co_teaching import CoTeachingTrainer
+from .baselines.disc import DiscTrainer
 from .baselines.divide_mix import DivideMixTrainer
 from .baselines.elr import ElrTrainer
 from .baselines.gce import GceTrainer
@@ -20,6 +21,7 @@ from .baselines.noise_layer import NoiseLayerTrainer
 from .baselines.peer_loss import PeerLossTrainer
 from .baselines.scl import SclTrainer
 from .baselines.self_mix import SelfMixTrainer
+from .baselines.unicon import UniconTrainer
 from .display import quoted
 from .errors import InputError
 from .method_config import MethodConfig
@@ -71,6 +73,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("label-interpolation", LabelInterpolationTrainer, "mix labels with predictions, label by label"),
             Method("co-teaching", CoTeachingTrainer, "two networks, each of which learns what the other finds easy"),
             Method("divide-mix", DivideMixTrainer, "two networks tell each other which labels to trust; mixup"),
+            Method("unicon", UniconTrainer, "two networks learn as many clean rows of every label; mixup"),
+            Method("disc", DiscTrainer, "thresholds of each row's own tell clean rows, hard ones and mended labels"),
             Method("self-mix", SelfMixTrainer, "mixup of rows by trust, and two dropout views that must agree"),
             Method("label-smoothing", LabelSmoothingTrainer, "cross-entropy with smoothed labels"),
             Method("gce", GceTrainer, "a loss between cross-entropy and the mean absolute error"),

@@ -13,6 +13,8 @@ _HOMES = {
     "CartographyTrainer": "cartography",
     "CoTeachingConfig": "co_teaching",
     "CoTeachingTrainer": "co_teaching",
+    "DiscConfig": "disc",
+    "DiscTrainer": "disc",
     "DivideMixConfig": "divide_mix",
     "DivideMixTrainer": "divide_mix",
     "ElrConfig": "elr",
@@ -35,6 +37,8 @@ _HOMES = {
     "SclTrainer": "scl",
     "SelfMixConfig": "self_mix",
     "SelfMixTrainer": "self_mix",
+    "UniconConfig": "unicon",
+    "UniconTrainer": "unicon",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 -- names of the table above

@@ -24,6 +24,7 @@ of the given labels, where the code has the uniform one: text data sets have rar
 import math
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,47 +33,16 @@ from torch.nn import functional as F
 from ..feature_model import FeatureModel
 from ..margins import finite_rows
 from ..method_config import check_range
-from ..mixup import draw_mixing
 from ..networks import JointModel
 from ..resumable_trainer import Stateful
-from ..soft_targets import sharpen, soft_cross_entropy
+from ..soft_targets import sharpen
 from .base import Batch
 from .clean_split import CLEAN, CleanSplit
+from .label_prior import LabelPrior
+from .mixmatch import Examples, mixmatch_loss, ramp
 from .pair import PairConfig, PairTrainer
-from .peer_loss import LabelPrior
 
 _TEMPERATURE = 0.5
-
-
-def mean_prediction_penalty(probs: Tensor, prior: Tensor, counted: Tensor) -> Tensor:
-    """Return the divergence KL(prior || mean prediction), a scalar.
-
-    Args:
-        probs: `[B, K]` probabilities.
-        prior: `[K]` expected shares of the labels; labels of share 0 do not count.
-        counted: `[B]` 1 for examples that count, 0 for others; without any the result is 0.
-
-    Example:
-        >>> mean_prediction_penalty(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.5, 0.5]), torch.ones(2))
-        tensor(0.)
-    """
-    number = counted.sum()
-    mean = (probs * counted[:, None]).sum(dim=0) / number.clamp_min(1)
-    prior = prior.to(mean)
-    penalty = torch.special.xlogy(prior, prior / mean.clamp_min(1e-6)).sum()
-    return torch.where(number > 0, penalty, 0.0)
-
-
-def ramp(progress: float, start: float, length: float) -> float:
-    """Return how far something has risen that begins to at `start` and takes `length`: from 0 to 1.
-
-    Example:
-        >>> [ramp(progress, 0.2, 0.4) for progress in (0.1, 0.4, 0.9)]
-        [0.0, 0.5, 1.0]
-    """
-    if length == 0:
-        return float(progress >= start)
-    return min(max((progress - start) / length, 0.0), 1.0)
 
 
 @dataclass
@@ -139,27 +109,19 @@ class DivideMixTrainer(PairTrainer):
             return (sum(losses) * usable).mean()
         probs = [each.detach().softmax(dim=1) for each in logits]
         guessed = sharpen((probs[0] + probs[1]) / 2, _TEMPERATURE)
+        start = self.args.dividemix_warmup / max(self.state.num_train_epochs, 1)
+        weight_u = self.args.lambda_u * ramp(self.progress, start, self.args.lambda_u_ramp)
         total = batch.logits.new_zeros(())
         for name, own, weight in zip(("features", "auxiliary_features"), probs, clean, strict=True):
             onehot = F.one_hot(batch.labels, self.num_labels).to(own.dtype)
             refined = sharpen(weight[:, None] * onehot + (1 - weight)[:, None] * own, _TEMPERATURE)
             labelled = weight > CLEAN
-            total = total + self._mixmatch(
-                batch, name, torch.where(labelled[:, None], refined, guessed), labelled, usable
+            examples = Examples(
+                batch.outputs[name], torch.where(labelled[:, None], refined, guessed), labelled, usable > 0
             )
+            head = partial(self.joint_model.logits_of, name=name)
+            total = total + mixmatch_loss(head, examples, self.args.mixup_alpha, weight_u, self.prior.shares())
         return total
-
-    def _mixmatch(self, batch: Batch, name: str, targets: Tensor, labelled: Tensor, usable: Tensor) -> Tensor:
-        mixing = draw_mixing(usable > 0, self.args.mixup_alpha)
-        features = torch.where(usable[:, None] > 0, batch.outputs[name].float(), 0.0)
-        logits, mixed = self.joint_model.logits_of(mixing.of(features), name), mixing.of(targets)
-        probs = logits.softmax(dim=1)
-        known, unknown = usable * labelled, usable * ~labelled
-        loss_x = (soft_cross_entropy(logits, mixed) * known).sum() / known.sum().clamp_min(1)
-        loss_u = (((probs - mixed) ** 2).mean(dim=1) * unknown).sum() / unknown.sum().clamp_min(1)
-        start = self.args.dividemix_warmup / max(self.state.num_train_epochs, 1)
-        weight = self.args.lambda_u * ramp(self.progress, start, self.args.lambda_u_ramp)
-        return loss_x + weight * loss_u + mean_prediction_penalty(probs, self.prior.shares(), usable)
 
     def _record(self, batch: Batch, losses: list[Tensor], usable: Tensor) -> None:
         own = slice(None, None, self.views_per_row)

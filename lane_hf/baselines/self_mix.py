@@ -37,6 +37,7 @@ from ..resumable_trainer import Stateful
 from ..soft_targets import sharpen, soft_cross_entropy
 from .base import BaselineTrainer, Batch
 from .clean_split import CLEAN, CleanSplit
+from .dropout_views import run_twice
 
 _TEMPERATURE = 0.5
 
@@ -120,16 +121,7 @@ class SelfMixTrainer(BaselineTrainer):
 
     def run(self, model: nn.Module, inputs: dict[str, Any]) -> dict[str, Tensor]:
         """Return what the classifier makes of the batch; after the warm-up, of two dropout views of it."""
-        if self._is_warmup:
-            return super().run(model, inputs)
-        number = len(next(iter(inputs.values())))
-        twice = {
-            name: torch.cat([value, value]) if isinstance(value, Tensor) and len(value) == number else value
-            for name, value in inputs.items()
-        }
-        outputs = super().run(model, twice)
-        first = {name: value[:number] for name, value in outputs.items()}
-        return {**first, "second_logits": outputs["logits"][number:]}
+        return super().run(model, inputs) if self._is_warmup else run_twice(super().run, model, inputs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the loss of the warm-up, or of SelfMix."""

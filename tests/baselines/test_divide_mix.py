@@ -16,9 +16,9 @@ from training import logged, make_trainer
 
 from lane_hf import InputError
 from lane_hf.baselines import DivideMixConfig, DivideMixTrainer
-from lane_hf.baselines import divide_mix as module
+from lane_hf.baselines import mixmatch as module
 from lane_hf.baselines.base import Batch
-from lane_hf.baselines.divide_mix import mean_prediction_penalty, ramp
+from lane_hf.baselines.mixmatch import mean_prediction_penalty, ramp
 from lane_hf.mixup import Mixing
 from lane_hf.noise import inject_into_dataset
 from lane_hf.step_rows import StepRows

@@ -18,8 +18,8 @@ from transformers import DataCollatorWithPadding, Trainer
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
 from lane_hf.baselines.base import Batch
+from lane_hf.baselines.label_prior import LabelPrior
 from lane_hf.baselines.peer_loss import (
-    LabelPrior,
     PeerLossConfig,
     PeerLossTrainer,
     bounded_cross_entropy,

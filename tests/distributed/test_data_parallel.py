@@ -54,7 +54,12 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 SCENARIOS |= {name: {"trainer": name, **options} for name, options in METHODS.items()}
 # They draw at random, so that several processes learn something else than one; but every process must know the same.
-DRAWN: dict[str, dict[str, Any]] = {"divide-mix": {"lambda_u": 1.0}, "self-mix": {}}
+DRAWN: dict[str, dict[str, Any]] = {
+    "divide-mix": {"lambda_u": 1.0},
+    "self-mix": {},
+    "unicon": {"lambda_u": 1.0},
+    "disc": {},
+}
 SCENARIOS_OF_THEIR_OWN = {name: {"trainer": name, **options} for name, options in DRAWN.items()}
 FAULTS = {"meddled": {"meddle": True}}
 # Dropout makes the processes draw different numbers of random numbers; 8 is in the middle of the second epoch.

@@ -1,0 +1,203 @@
+"""UNICON: as many rows of every label, targets, and the loss of a batch replayed by hand."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from references import slow_softmax
+from tiny import make_text_dataset, make_tokenizer
+from torch.nn import functional as F
+from training import logged, make_trainer
+from transformers import DataCollatorWithPadding
+
+from lane_hf import InputError
+from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.baselines import UniconConfig, UniconTrainer
+from lane_hf.baselines import mixmatch as module
+from lane_hf.baselines.base import Batch
+from lane_hf.baselines.unicon import UniformSplit, uniform_selection
+from lane_hf.mixup import Mixing
+from lane_hf.noise import inject_into_dataset
+from lane_hf.step_rows import StepRows
+
+HEADS = {
+    "features": torch.tensor([[1.0, -1.0, 0.5], [0.0, 2.0, -1.0]]),
+    "auxiliary_features": torch.tensor([[-0.5, 1.0, 0.0], [1.0, 0.5, -2.0]]),
+}
+
+
+def make(folder: Path, kind: type[UniconTrainer] = UniconTrainer, **options: Any) -> UniconTrainer:
+    return make_trainer(folder, kind=kind, args_kind=UniconConfig, **options)
+
+
+class WithFixedHeads(UniconTrainer):
+    """Its joint model is two matrices."""
+
+    joint_model = SimpleNamespace(logits_of=lambda features, name: features @ HEADS[name])
+
+
+def slow_selection(divergences: list[float], labels: list[int], num_labels: int) -> list[bool]:
+    known = [d for d in divergences if not math.isnan(d)]
+    if not known:
+        return [False] * len(divergences)
+    threshold = sum(known) / len(known)
+    if threshold > 0.7:
+        threshold -= (threshold - min(known)) / 5
+    each = max(1, round(sum(d < threshold for d in known) / len(known) * len(known) / num_labels))
+    picked = [False] * len(divergences)
+    for label in range(num_labels):
+        own = [row for row, given in enumerate(labels) if given == label and not math.isnan(divergences[row])]
+        for row in sorted(own, key=lambda row: (divergences[row], row))[:each]:
+            picked[row] = True
+    return picked
+
+
+value = st.one_of(st.integers(0, 64).map(lambda n: n / 64), st.just(math.nan))
+
+
+@given(st.lists(st.tuples(value, st.integers(0, 3)), min_size=1, max_size=30), st.booleans())
+def test_selection_equals_the_slow_one(rows: list[tuple[float, int]], high: bool) -> None:
+    # In float64 both sums are exact, so that no row lies on one side of the threshold by rounding only.
+    divergences = [0.75 + d / 4 if high else d for d, _ in rows]
+    labels = [label for _, label in rows]
+    got = uniform_selection(torch.tensor(divergences, dtype=torch.float64), torch.tensor(labels), 4)
+    assert got.tolist() == slow_selection(divergences, labels, 4)
+
+
+def test_a_label_with_fewer_rows_than_its_share_gives_all_and_no_row_twice() -> None:
+    divergences = torch.cat([torch.full((50,), 0.1), torch.full((50,), 0.9), torch.tensor([0.95])])
+    labels = torch.cat([torch.zeros(100, dtype=torch.int64), torch.ones(1, dtype=torch.int64)])
+    picked = uniform_selection(divergences, labels, 2)
+    assert int(picked[:100].sum()) == 25  # half of the share of rows below the mean
+    assert bool(picked[100])
+
+
+def test_rows_are_believed_less_the_more_they_diverge() -> None:
+    split = UniformSplit(4, 2)
+    split.update(torch.tensor([0, 1, 2, -1]), torch.tensor([0.4, 0.6, 0.9, 0.9]))
+    labelled, belief = split.of(torch.arange(4))
+    assert labelled.tolist() == [True] * 4  # nothing picked yet
+    assert belief.tolist() == pytest.approx([1.0, 0.4, 0.1, 1.0])
+    split.pick(torch.tensor([0, 0, 1, -1]), epoch=1)
+    assert split.of(torch.arange(4))[0].tolist() == [True, False, True, False]
+    again = UniformSplit(4, 2)
+    again.load_state_dict(split.state_dict())
+    assert again.epoch == 1
+    assert again.of(torch.arange(4))[0].tolist() == [True, False, True, False]
+    with pytest.raises(ValueError, match="belongs to another data set"):
+        UniformSplit(3, 2).load_state_dict(split.state_dict())
+
+
+def sharpened(probs: list[float]) -> list[float]:
+    squares = [p * p for p in probs]
+    return [square / sum(squares) for square in squares]
+
+
+def slow_loss(batch: Batch, name: str, labelled: list[bool], belief: list[float], mixing: Mixing) -> float:
+    own, other = (batch.outputs[n].tolist() for n in ("logits", "auxiliary_logits"))
+    if name != "features":
+        own, other = other, own
+    targets, known, unknown, predictions = [], [], [], []
+    for row, label in enumerate(batch.labels.tolist()):
+        p, q = slow_softmax(own[row]), slow_softmax(other[row])
+        mixed = [belief[row] * (k == label) + (1 - belief[row]) * a for k, a in enumerate(p)]
+        mean = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        targets.append(sharpened(mixed if labelled[row] else mean))
+    for row in range(len(labelled)):
+        share, partner = mixing.shares[row].item(), int(mixing.partners[row])
+        features = share * batch.outputs[name][row] + (1 - share) * batch.outputs[name][partner]
+        probs = slow_softmax((features @ HEADS[name]).tolist())
+        target = [share * a + (1 - share) * b for a, b in zip(targets[row], targets[partner], strict=True)]
+        predictions.append(probs)
+        if labelled[row]:
+            known.append(-sum(t * math.log(p) for t, p in zip(target, probs, strict=True)))
+        else:
+            unknown.append(sum((t - p) ** 2 for t, p in zip(target, probs, strict=True)) / 3)
+    prior = (torch.bincount(batch.labels, minlength=3) / len(labelled)).tolist()
+    mean = [sum(column) / len(predictions) for column in zip(*predictions, strict=True)]
+    penalty = sum(a * math.log(a / b) for a, b in zip(prior, mean, strict=True) if a > 0)
+    return sum(known) / max(len(known), 1) + 5.0 * sum(unknown) / max(len(unknown), 1) + penalty
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    trainer = make(tmp_path, WithFixedHeads, lambda_u=10.0, lambda_u_ramp=0.4)
+    trainer.num_labels = 3
+    trainer.reset_rows()
+    trainer.state.max_steps, trainer.state.global_step, trainer.state.epoch = 10, 7, 1.4
+    trainer.state.num_train_epochs, trainer.split.epoch = 2, 1
+    labelled, belief = [True, False, True, False, True], [1.0, 0.3, 0.4, 1.0, 0.2]
+    monkeypatch.setattr(trainer.split, "of", lambda ids: (torch.tensor(labelled), torch.tensor(belief)))
+    generator = torch.Generator().manual_seed(seed)
+    mixing = Mixing(torch.tensor([1, 2, 3, 4, 0]), torch.rand(5, 1, generator=generator) / 2 + 0.5)
+    monkeypatch.setattr(module, "draw_mixing", lambda usable, alpha: mixing)
+    features = {name: torch.randn(5, 2, generator=generator) for name in HEADS}
+    logits = {name: features[name] @ HEADS[name] for name in HEADS}
+    labels = torch.randint(0, 3, (5,), generator=generator)
+    outputs = {**features, "logits": logits["features"], "auxiliary_logits": logits["auxiliary_features"]}
+    rows = StepRows(torch.arange(5), 5, 5, 5, 1)
+    batch = Batch(logits["features"], labels, torch.ones(5), rows, outputs, labels)
+    want = sum(slow_loss(batch, name, labelled, belief, mixing) for name in HEADS)
+    assert trainer.loss_of(batch).item() == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_views_are_the_strong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: int) -> None:
+    view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
+    collator = ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, views, seed=0)
+    seen, contrasted = [], []
+    trainer = make(tmp_path, data_collator=collator, num_train_epochs=2, unicon_warmup=0.5)
+    original = module.mixmatch_loss
+
+    def watch(head: Any, examples: Any, *rest: Any) -> torch.Tensor:
+        seen.append(examples)
+        return original(head, examples, *rest)
+
+    monkeypatch.setattr("lane_hf.baselines.unicon.mixmatch_loss", watch)
+    contrast = torch.nn.Identity()
+    monkeypatch.setattr(
+        "lane_hf.baselines.unicon.supervised_contrastive_loss",
+        lambda pairs, labels, temperature: (contrasted.append(labels), contrast(pairs).sum() * 0)[1],
+    )
+    trainer.train()
+    assert all(len(examples.targets) == len(examples.features) == 8 for examples in seen)
+    # Two views of a row are each other's only positive; with one view there is nothing to compare.
+    assert len(contrasted) == (len(seen) if views == 2 else 0)
+    for labels in contrasted:
+        assert labels.tolist() == [*range(8), *range(8)]
+
+
+def test_the_warmup_is_plain_cross_entropy_of_both(tmp_path: Path) -> None:
+    trainer = make(tmp_path, unicon_warmup=5.0, dropout=0.0, max_steps=1)
+    seen = []
+    original = trainer.loss_of
+    trainer.loss_of = lambda batch: (seen.append(batch), original(batch))[1]
+    trainer.train()
+    batch = seen[0]
+    want = sum(F.cross_entropy(batch.outputs[name], batch.labels) for name in ("logits", "auxiliary_logits"))
+    assert logged(trainer, "loss_method")[0] == pytest.approx(want.item(), abs=1e-5)
+
+
+def test_wrong_labels_are_ranked_low_and_left_unlabelled(tmp_path: Path) -> None:
+    data = make_text_dataset(256, 4, tokenizer=make_tokenizer())
+    noisy = inject_into_dataset(data, kind="uniform", rate=0.25, seed=3)
+    flipped = np.asarray(noisy["is_flipped"])
+    rows = noisy.remove_columns(["is_flipped", "original_label"])
+    trainer = make(tmp_path, train_dataset=rows, num_train_epochs=8, learning_rate=3e-3, unicon_warmup=3.0)
+    trainer.train()
+    scores = trainer.label_issues().set_index("row_id").sort_index()["score"].to_numpy()
+    assert (scores[~flipped][:, None] > scores[flipped][None, :]).mean() > 0.9
+    labelled = trainer.split.of(torch.arange(256))[0].numpy()
+    assert labelled[~flipped].mean() > 2 * labelled[flipped].mean()
+
+
+@pytest.mark.parametrize("name", ["unicon_warmup", "mixup_alpha", "lambda_u", "lambda_u_ramp", "lambda_c"])
+def test_wrong_options(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} must be in"):
+        UniconConfig(output_dir=str(tmp_path), **{name: -0.1})
