@@ -69,6 +69,13 @@ class LaneConfig(MethodConfig):
             "there, the classes that are learned late are weighted down before they are learned."
         },
     )
+    wait_for_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "Weigh the rows of a label only once some of them are learned: as long as the higher component of "
+            "its mixture has a negative mean, they all weigh 1. Only for weighting='mixture'."
+        },
+    )
     bootstrap: bool = field(
         default=False,
         metadata={

@@ -47,7 +47,7 @@ class RowWeights:
         if self._config.weighting == "mixture":
             if self._mixture is None:  # no row has had a finite margin yet
                 return torch.ones_like(averages)
-            return label_probability(averages, _moved(self._mixture, row_ids.device), labels)
+            return self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -61,7 +61,8 @@ class RowWeights:
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
         if self._config.weighting == "mixture":
-            weights = label_probability(averages, _fit(averages, seen, labels, self._num_labels), labels.clamp_min(0))
+            mixture = _fit(averages, seen, labels, self._num_labels)
+            weights = self._of_mixture(averages, labels.clamp_min(0), mixture)
         else:
             weights = self._gaussian(averages, buffer.negative_stats())
         return torch.where(seen, weights, 1.0)
@@ -103,6 +104,13 @@ class RowWeights:
         self._mixture_epoch = int(state["epoch"])
         mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
         self._mixture = mixture if self._mixture_epoch >= 0 else None
+
+    def _of_mixture(self, averages: Tensor, labels: Tensor, mixture: Mixture) -> Tensor:
+        weights = label_probability(averages, mixture, labels)
+        if not self._config.wait_for_labels:
+            return weights
+        is_learned = mixture.means[:, 1] > 0
+        return torch.where(is_learned[labels], weights, 1.0)
 
     def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
         if self._config.threshold is not None:

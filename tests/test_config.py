@@ -59,6 +59,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "statistics": ("batch", "batch"),
         "threshold": ("-0.5", -0.5),
         "weighting_warmup": ("0.25", 0.25),
+        "wait_for_labels": ("true", True),
         "bootstrap": ("true", True),
         "similarity": ("class", "class"),
         "aux_smoothing": ("0", 0.0),

@@ -150,6 +150,25 @@ def test_mixture_per_given_label(tmp_path: Path) -> None:
     assert weights.of_all(buffer, labels).tolist() == pytest.approx([*expected.tolist(), 1.0], abs=1e-6)
 
 
+def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path) -> None:
+    buffer, labels = two_humps()
+    averages = buffer.average()[:60]
+    means = fit_mixture(averages, labels[:60], LABELS).means[:, 1]
+    # Of one label the rows that fit lie below zero, of another above it.
+    shift = -(means[0] + means[1]).item() / 2
+    moved = make_buffer((averages + shift).tolist())
+    at_once, waiting = make_weights(tmp_path), make_weights(tmp_path, wait_for_labels=True)
+    for weights in (at_once, waiting):
+        weights.refit_if_due(moved, labels, 1.0)
+    rows = list(range(60))
+    before, after = of_batch(at_once, moved, rows), of_batch(waiting, moved, rows)
+    learned = [bool(means[label] + shift > 0) for label in labels[:60].tolist()]
+    assert {True, False} == set(learned)
+    assert after == [weight if is_learned else 1.0 for weight, is_learned in zip(before, learned, strict=True)]
+    assert min(after) < 0.1
+    assert waiting.of_all(moved, labels).tolist()[:60] == pytest.approx(after, abs=1e-6)
+
+
 def test_mixture_is_fitted_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
 

@@ -74,7 +74,7 @@ class LaneTrainerStart:
         {"weighting": "gaussian", "statistics": "batch", "weighting_warmup": 0.5},
         {"weighting": "gaussian", "threshold": -1.0},
         {"similarity": "class"},
-        {"bootstrap": True},
+        {"bootstrap": True, "wait_for_labels": True},
         {"label_aware": False},
         {"reweight": False},
         {"contrastive": "scl"},

@@ -23,7 +23,7 @@ of the given labels, where the code has the uniform one: text data sets have rar
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -32,36 +32,22 @@ from torch.nn import functional as F
 
 from ..feature_model import FeatureModel
 from ..margins import finite_rows
-from ..method_config import check_range
 from ..networks import JointModel
 from ..resumable_trainer import Stateful
 from ..soft_targets import sharpen
 from .base import Batch
 from .clean_split import CLEAN, CleanSplit
 from .label_prior import LabelPrior
-from .mixmatch import Examples, mixmatch_loss, ramp
-from .pair import PairConfig, PairTrainer
+from .mixmatch import Examples, mixmatch_loss
+from .mixmatch_config import MixMatchConfig
+from .pair import PairTrainer
 
 _TEMPERATURE = 0.5
 
 
 @dataclass
-class DivideMixConfig(PairConfig):
+class DivideMixConfig(MixMatchConfig):
     """Arguments of [`DivideMixTrainer`]."""
-
-    dividemix_warmup: float = field(default=1.0, metadata={"help": "Epochs of plain cross-entropy at the start."})
-    mixup_alpha: float = field(default=4.0, metadata={"help": "Parameter of the Beta distribution, above 0."})
-    lambda_u: float = field(default=25.0, metadata={"help": "Weight of the unlabelled part that is reached."})
-    lambda_u_ramp: float = field(
-        default=0.3, metadata={"help": "Share of training over which that weight rises after the warm-up."}
-    )
-
-    def check_fields(self) -> None:
-        """Raise `InputError` if a field makes no sense."""
-        check_range("dividemix_warmup", self.dividemix_warmup, 0, 1e6)
-        check_range("mixup_alpha", self.mixup_alpha, 0, 1e3, open_low=True)
-        check_range("lambda_u", self.lambda_u, 0, 1e6)
-        check_range("lambda_u_ramp", self.lambda_u_ramp, 0, 1)
 
 
 class DivideMixTrainer(PairTrainer):
@@ -96,7 +82,7 @@ class DivideMixTrainer(PairTrainer):
         logits, usable = (batch.logits, other_logits), batch.finite * other_finite
         losses = [F.cross_entropy(each, batch.labels, reduction="none") for each in logits]
         epoch = self.state.epoch or 0.0
-        is_warmup = epoch < self.args.dividemix_warmup
+        is_warmup = epoch < self.args.mixmatch_warmup
         if not is_warmup:
             self._refit(math.floor(epoch + 1e-6))
         # Each network is told by the other, and what is told comes from before this step.
@@ -109,8 +95,7 @@ class DivideMixTrainer(PairTrainer):
             return (sum(losses) * usable).mean()
         probs = [each.detach().softmax(dim=1) for each in logits]
         guessed = sharpen((probs[0] + probs[1]) / 2, _TEMPERATURE)
-        start = self.args.dividemix_warmup / max(self.state.num_train_epochs, 1)
-        weight_u = self.args.lambda_u * ramp(self.progress, start, self.args.lambda_u_ramp)
+        weight_u = self.args.weight_u(self.progress, self.state.num_train_epochs)
         total = batch.logits.new_zeros(())
         for name, own, weight in zip(("features", "auxiliary_features"), probs, clean, strict=True):
             onehot = F.one_hot(batch.labels, self.num_labels).to(own.dtype)

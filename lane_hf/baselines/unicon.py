@@ -46,8 +46,9 @@ from ..soft_targets import sharpen
 from .base import Batch
 from .label_interpolation import label_divergence
 from .label_prior import LabelPrior
-from .mixmatch import Examples, mixmatch_loss, ramp
-from .pair import PairConfig, PairTrainer
+from .mixmatch import Examples, mixmatch_loss
+from .mixmatch_config import MixMatchConfig
+from .pair import PairTrainer
 
 _TEMPERATURE = 0.5
 _MOST_DIVERGENT = 0.7  # d_u, in bits
@@ -148,23 +149,15 @@ class UniformSplit:
 
 
 @dataclass
-class UniconConfig(PairConfig):
+class UniconConfig(MixMatchConfig):
     """Arguments of [`UniconTrainer`]."""
 
-    unicon_warmup: float = field(default=1.0, metadata={"help": "Epochs of plain cross-entropy at the start."})
-    mixup_alpha: float = field(default=4.0, metadata={"help": "Parameter of the Beta distribution, above 0."})
     lambda_u: float = field(default=30.0, metadata={"help": "Weight of the unlabelled part that is reached."})
-    lambda_u_ramp: float = field(
-        default=0.3, metadata={"help": "Share of training over which that weight rises after the warm-up."}
-    )
     lambda_c: float = field(default=0.025, metadata={"help": "Weight of the contrastive term between two views."})
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
-        check_range("unicon_warmup", self.unicon_warmup, 0, 1e6)
-        check_range("mixup_alpha", self.mixup_alpha, 0, 1e3, open_low=True)
-        check_range("lambda_u", self.lambda_u, 0, 1e6)
-        check_range("lambda_u_ramp", self.lambda_u_ramp, 0, 1)
+        super().check_fields()
         check_range("lambda_c", self.lambda_c, 0, 1e6)
 
 
@@ -197,7 +190,7 @@ class UniconTrainer(PairTrainer):
         other_logits, other_finite = finite_rows(batch.outputs["auxiliary_logits"])
         logits, usable = (batch.logits, other_logits), batch.finite * other_finite
         epoch = self.state.epoch or 0.0
-        is_warmup = epoch < self.args.unicon_warmup
+        is_warmup = epoch < self.args.mixmatch_warmup
         if not is_warmup and math.floor(epoch + 1e-6) > self.split.epoch:
             self.split.pick(self.row_statistics.labels, math.floor(epoch + 1e-6))
         own = slice(None, None, self.views_per_row)
@@ -223,8 +216,7 @@ class UniconTrainer(PairTrainer):
         whole = usable.reshape(-1, views).amin(dim=1) > 0
         strong = features[:, min(1, views - 1)]  # the first view, or the row itself where there is none
         head = partial(self.joint_model.logits_of, name=name)
-        start = self.args.unicon_warmup / max(self.state.num_train_epochs, 1)
-        weight_u = self.args.lambda_u * ramp(self.progress, start, self.args.lambda_u_ramp)
+        weight_u = self.args.weight_u(self.progress, self.state.num_train_epochs)
         examples = Examples(strong, targets, labelled, whole)
         loss = mixmatch_loss(head, examples, self.args.mixup_alpha, weight_u, self.prior.shares())
         if views < 3:  # noqa: PLR2004 -- the row and two views

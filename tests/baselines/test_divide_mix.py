@@ -143,7 +143,7 @@ def test_the_weight_of_the_unlabelled_rises() -> None:
 
 
 def test_the_warmup_is_plain_cross_entropy_of_both(tmp_path: Path) -> None:
-    trainer = ready(tmp_path, dividemix_warmup=5.0)
+    trainer = ready(tmp_path, mixmatch_warmup=5.0)
     batch = random_batch(4, seed=0)
     want = sum(F.cross_entropy(batch.outputs[n], batch.labels) for n in ("logits", "auxiliary_logits"))
     assert trainer.loss_of(batch).item() == pytest.approx(want.item(), rel=1e-5)
@@ -190,14 +190,14 @@ def test_wrong_labels_are_ranked_low(tmp_path: Path) -> None:
         train_dataset=noisy.remove_columns(["is_flipped", "original_label"]),
         num_train_epochs=6,
         learning_rate=3e-3,
-        dividemix_warmup=2.0,
+        mixmatch_warmup=2.0,
     )
     trainer.train()
     scores = trainer.label_issues().set_index("row_id").sort_index()["score"].to_numpy()
     assert (scores[~flipped][:, None] > scores[flipped][None, :]).mean() > 0.9
 
 
-@pytest.mark.parametrize("name", ["dividemix_warmup", "mixup_alpha", "lambda_u", "lambda_u_ramp"])
+@pytest.mark.parametrize("name", ["mixmatch_warmup", "mixup_alpha", "lambda_u", "lambda_u_ramp"])
 def test_wrong_options(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be in"):
         DivideMixConfig(output_dir=str(tmp_path), **{name: -0.1})

@@ -152,7 +152,7 @@ def test_views_are_the_strong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
     collator = ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, views, seed=0)
     seen, contrasted = [], []
-    trainer = make(tmp_path, data_collator=collator, num_train_epochs=2, unicon_warmup=0.5)
+    trainer = make(tmp_path, data_collator=collator, num_train_epochs=2, mixmatch_warmup=0.5)
     original = module.mixmatch_loss
 
     def watch(head: Any, examples: Any, *rest: Any) -> torch.Tensor:
@@ -174,7 +174,7 @@ def test_views_are_the_strong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_warmup_is_plain_cross_entropy_of_both(tmp_path: Path) -> None:
-    trainer = make(tmp_path, unicon_warmup=5.0, dropout=0.0, max_steps=1)
+    trainer = make(tmp_path, mixmatch_warmup=5.0, dropout=0.0, max_steps=1)
     seen = []
     original = trainer.loss_of
     trainer.loss_of = lambda batch: (seen.append(batch), original(batch))[1]
@@ -189,7 +189,7 @@ def test_wrong_labels_are_ranked_low_and_left_unlabelled(tmp_path: Path) -> None
     noisy = inject_into_dataset(data, kind="uniform", rate=0.25, seed=3)
     flipped = np.asarray(noisy["is_flipped"])
     rows = noisy.remove_columns(["is_flipped", "original_label"])
-    trainer = make(tmp_path, train_dataset=rows, num_train_epochs=8, learning_rate=3e-3, unicon_warmup=3.0)
+    trainer = make(tmp_path, train_dataset=rows, num_train_epochs=8, learning_rate=3e-3, mixmatch_warmup=3.0)
     trainer.train()
     scores = trainer.label_issues().set_index("row_id").sort_index()["score"].to_numpy()
     assert (scores[~flipped][:, None] > scores[flipped][None, :]).mean() > 0.9
@@ -197,7 +197,7 @@ def test_wrong_labels_are_ranked_low_and_left_unlabelled(tmp_path: Path) -> None
     assert labelled[~flipped].mean() > 2 * labelled[flipped].mean()
 
 
-@pytest.mark.parametrize("name", ["unicon_warmup", "mixup_alpha", "lambda_u", "lambda_u_ramp", "lambda_c"])
+@pytest.mark.parametrize("name", ["mixmatch_warmup", "mixup_alpha", "lambda_u", "lambda_u_ramp", "lambda_c"])
 def test_wrong_options(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be in"):
         UniconConfig(output_dir=str(tmp_path), **{name: -0.1})
