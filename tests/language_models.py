@@ -66,7 +66,8 @@ def make_model(kind: str = "llama", longest: int = 2048) -> Any:
     if kind == "gpt2":
         config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=longest, vocab_size=400)
     elif kind == "mistral":
-        config = MistralConfig(**sizes, intermediate_size=37, num_key_value_heads=1, sliding_window=8)
+        sizes |= {"num_key_value_heads": 1, "sliding_window": 8}
+        config = MistralConfig(**sizes, intermediate_size=37, max_position_embeddings=longest)
     else:
         config = LlamaConfig(**sizes, intermediate_size=37, max_position_embeddings=longest)
     config.initializer_range = 0.3  # far from uniform

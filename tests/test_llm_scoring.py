@@ -171,20 +171,22 @@ def test_a_model_of_nan_is_refused(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("is_models_own", [True, False])
 def test_examples_that_do_not_fit_are_left_out_from_the_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_models_own: bool
 ) -> None:
     tokenizer, task = make_tokenizer(), make_task(examples=8)
     task.texts[2] = " ".join(["alarm"] * 20)
+    task.examples[1] = task.examples[1]._replace(text=" ".join(["rage"] * 30))
     questions = Questions(tokenizer)
-    lengths = [
-        [questions.length(make_prompt(NAMES, task.examples[:n], text), NAMES) for n in range(9)] for text in task.texts
-    ]
+    prompts = [[make_prompt(NAMES, task.examples[:n], text) for n in range(9)] for text in task.texts]
+    lengths = [[questions.length(prompt, NAMES) for prompt in own] for own in prompts]
     limit = sorted(own[8] for own in lengths)[1]  # for two of the five rows all of them fit
-    asked = []
-    model = make_model(longest=limit)
-    rig(model, lambda inputs, _: asked.append(inputs.shape[1]))
-    labelled = make_labeller(model, tokenizer, tmp_path, batch_size=4).label(task)
+    seen = []
+    model = make_model("mistral", longest=limit if is_models_own else 2048)  # sees every prompt whole
+    rig(model, lambda inputs, _: seen.append(inputs))
+    given = {} if is_models_own else {"max_prompt_tokens": limit}
+    labelled = make_labeller(model, tokenizer, tmp_path, batch_size=4, **given).label(task)
     expected = [max(n for n in range(9) if own[n] <= limit) for own in lengths]
     assert labelled.shown == expected
     assert min(expected) == expected[2] < 8
@@ -192,10 +194,9 @@ def test_examples_that_do_not_fit_are_left_out_from_the_end(
     assert len(warnings) == 1
     assert f"of 5 test rows 3 have room for fewer than 8 examples in {limit} tokens" in warnings[0]
     assert f"the least {min(expected)}, on average {sum(expected) / 5:.1f}" in warnings[0]
-    # What is asked is the prompt with the first examples, whole, and within the limit.
-    for text, number in zip(task.texts, labelled.shown, strict=True):
-        choices = questions.choices(make_prompt(NAMES, task.examples[:number], text), NAMES)
-        assert len(choices.context) + max(map(len, choices.labels)) <= limit
+    for inputs, own, number in zip(seen, prompts, expected, strict=True):
+        assert inputs.shape[1] <= limit
+        assert tokenizer.decode(inputs[0]).startswith(f"<s>{own[number]}")
 
 
 def test_a_text_that_is_too_long_by_itself_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import llm_fewshot as benchmark
 from llm import server
 from llm.answers import label_of
+from llm.prompts import make_prompt
 
 
 @pytest.mark.parametrize(
@@ -251,6 +252,11 @@ def test_prompts_for_a_server_are_cut_by_characters(
     assert max(sizes) <= 150
     shown = [body["messages"][0]["content"].count("Text: ") - 1 for body in fake.asked]
     assert 0 < min(shown) < 8
+    task = benchmark.make_task({"dataset": "toy", "noise": "uniform:0.25", "seed": 1}, benchmark.parse(base(tmp_path)))
+    for body, number, text in zip(fake.asked, shown, task.texts, strict=True):
+        prompts = [make_prompt(task.names, task.examples[:n], text) for n in (number, number + 1)]
+        assert body["messages"][0]["content"] == prompts[0]
+        assert number == 8 or len(prompts[1]) / 4 + 32 > 150
     line = read(tmp_path / "lines.jsonl")[0]
     assert (line["examples_used"], line["examples_least"]) == (pytest.approx(np.mean(shown)), min(shown))
     assert line["settings"] == "max_test_rows=500,answers=written,max_prompt_tokens=150"

@@ -195,48 +195,44 @@ class ServerLabeller:
 
     def _ask(self, prompt: str) -> dict[str, Any]:
         """Return answer and tokens; ask again if the server is busy or fails."""
-        for seconds in (*WAITS, None):
+        for wait in (*WAITS, None):
             self._pace.wait()
-            wait = seconds
             try:
-                response = self._client.chat.completions.create(**self._request(prompt))
-                return self._read(response, prompt)
+                return self._read(self._client.chat.completions.create(**self._request(prompt)), prompt)
             except self._openai.APIStatusError as error:
                 if error.status_code not in _RETRIED and error.status_code < _SERVER_FAULT:
                     raise InputError(self._refusal(error)) from None
-                problem = first_line(error)
-                if wait is not None:
-                    wait = max(wait, _retry_after(error.response.headers.get("retry-after", "")))
-            except self._openai.APITimeoutError:
-                problem = "no answer in time"
-            except self._openai.APIConnectionError as error:
-                problem = f"no connection, {first_line(error.__cause__ or error)}"
-            except ValueError as error:  # what came back is no JSON, or not what it should be
-                problem = f"not an answer, {first_line(error)}"
+                problem, least = self._said(error), _retry_after(error.response.headers.get("retry-after", ""))
+            except (self._openai.APIConnectionError, ValueError) as error:  # ValueError: what came back is no answer
+                problem, least = self._said(error.__cause__ or error), 0.0
             if wait is not None:
-                sleep(wait)
+                sleep(max(wait, least))
         raise ServerError(
-            f"{self._host} failed {len(WAITS) + 1} times ({self._without_key(problem)}): what was answered is kept, "
+            f"{self._host} failed {len(WAITS) + 1} times ({problem}): what was answered is kept, "
             "run the same command again to go on"
         )
 
     def _read(self, response: Any, prompt: str) -> dict[str, Any]:
         choices = getattr(response, "choices", None)
-        message = getattr(choices[0], "message", None) if choices else None
-        if message is None:
-            raise ValueError("the response has no choices")
-        answer = self._without_key(message.content or "")
+        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+        content = getattr(message, "content", None) or ""  # a refusal has none
+        if message is None or not isinstance(content, str):
+            raise ValueError("the response holds no answer")
+        answer = self._without_key(content)
         used = response.usage
         return {
             "answer": answer,
-            "tokens_in": used.prompt_tokens if used else round(len(prompt) / _CHARACTERS),
-            "tokens_out": used.completion_tokens if used else round(len(answer) / _CHARACTERS),
+            "tokens_in": getattr(used, "prompt_tokens", None) or round(len(prompt) / _CHARACTERS),
+            "tokens_out": getattr(used, "completion_tokens", None) or round(len(answer) / _CHARACTERS),
         }
 
     def _refusal(self, error: Any) -> str:
         if error.status_code in _NO_ACCESS:  # these messages like to show parts of the key
             return f"{self._host} refuses the key in {KEY_VARIABLE} ({error.status_code})"
-        return f"{self._host} refuses the request: {self._without_key(first_line(error))}"
+        return f"{self._host} refuses the request: {self._said(error)}"
+
+    def _said(self, error: BaseException) -> str:
+        return first_line(ValueError(self._without_key(str(error))))  # before it is cut: half a key is too much
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]")

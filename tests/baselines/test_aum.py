@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,17 @@ def test_two_runs_judge_every_row_and_remove_wrong_ones(tmp_path: Path) -> None:
     assert metrics["train_runtime"] > metrics["train_runtime_stage_1"] + metrics["train_runtime_stage_2"]
     assert_comes_back(trainer, tmp_path / "saved", AutoModelForSequenceClassification.from_pretrained)
     assert trainer.model.config.num_labels == 4
+
+
+def test_the_table_shows_threshold_samples_as_the_other_run_saw_them(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    scorers = [SimpleNamespace(row_statistics=RowStatistics(64, 4)) for _ in range(2)]
+    for run, scorer in enumerate(scorers, start=1):
+        for _ in range(run):
+            ids = torch.arange(64)
+            scorer.row_statistics.record(scorer.row_statistics.observe(ids, ids % 4, torch.randn(64, 4)))
+    visits = trainer.statistics_of(scorers).visits
+    assert torch.equal(visits == 2, threshold_samples(64, 4, 1, seed=1))
 
 
 def test_the_variant_with_one_run_keeps_its_threshold_samples(tmp_path: Path) -> None:

@@ -97,6 +97,14 @@ def test_rows_never_seen_and_padding_are_clean() -> None:
     assert told.labels.tolist() == [0, 1, 1]
 
 
+def test_clean_and_hard_rows_are_told_apart() -> None:
+    visit = torch.tensor([[0.9, 0.9, 0.9], [0.9, 0.1, 0.5], [0.1, 0.9, 0.5], [0.1, 0.1, 0.1]])
+    told = subsets(visit, torch.full((4, 2), 0.5), torch.zeros(4).long(), torch.ones(4).long(), sigma=0.5)
+    assert told.clean.tolist() == [True, False, False, False]
+    assert told.hard.tolist() == [False, True, True, False]
+    assert told.purified.tolist() == [False] * 4
+
+
 def test_the_surest_threshold_of_purification() -> None:
     visit = torch.tensor([[0.0, 0.0, 0.995], [0.0, 0.0, 0.985]])
     told = subsets(visit, torch.full((2, 2), 0.9), torch.tensor([0, 0]), torch.tensor([1, 1]), sigma=0.5)

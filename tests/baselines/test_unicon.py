@@ -70,6 +70,13 @@ def test_selection_equals_the_slow_one(rows: list[tuple[float, int]], high: bool
     assert got.tolist() == slow_selection(divergences, labels, 4)
 
 
+def test_a_high_threshold_is_lowered() -> None:
+    # The mean is 0.85; lowered by a fifth of its distance to the lowest, 0.8, it is 0.84, below four of the rows.
+    divergences = torch.tensor([0.80, 0.82, 0.845, 0.845, 0.845, 0.845, 0.90, 0.90], dtype=torch.float64)
+    picked = uniform_selection(divergences, torch.zeros(8, dtype=torch.int64), 1)
+    assert picked.tolist() == [True, True, False, False, False, False, False, False]
+
+
 def test_a_label_with_fewer_rows_than_its_share_gives_all_and_no_row_twice() -> None:
     divergences = torch.cat([torch.full((50,), 0.1), torch.full((50,), 0.9), torch.tensor([0.95])])
     labels = torch.cat([torch.zeros(100, dtype=torch.int64), torch.ones(1, dtype=torch.int64)])
@@ -151,7 +158,7 @@ def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.Mon
 def test_views_are_the_strong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: int) -> None:
     view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
     collator = ViewsCollator(DataCollatorWithPadding(make_tokenizer()), view, views, seed=0)
-    seen, contrasted = [], []
+    seen, contrasted, batches = [], [], []
     trainer = make(tmp_path, data_collator=collator, num_train_epochs=2, mixmatch_warmup=0.5)
     original = module.mixmatch_loss
 
@@ -165,7 +172,12 @@ def test_views_are_the_strong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "lane_hf.baselines.unicon.supervised_contrastive_loss",
         lambda pairs, labels, temperature: (contrasted.append(labels), contrast(pairs).sum() * 0)[1],
     )
+    loss_of = trainer.loss_of
+    trainer.loss_of = lambda batch: (batches.append(batch), loss_of(batch))[1]
     trainer.train()
+    last = batches[-1].outputs
+    assert torch.equal(seen[-2].features, last["features"][1 :: views + 1])
+    assert torch.equal(seen[-1].features, last["auxiliary_features"][1 :: views + 1])
     assert all(len(examples.targets) == len(examples.features) == 8 for examples in seen)
     # Two views of a row are each other's only positive; with one view there is nothing to compare.
     assert len(contrasted) == (len(seen) if views == 2 else 0)
