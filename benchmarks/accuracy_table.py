@@ -24,6 +24,7 @@ from typing import Any
 
 from documents import replace_table
 
+NOTHING = "-"
 Line = dict[str, Any]
 COLUMNS: dict[str, tuple[Callable[[Line], float | None], int]] = {
     "last accuracy": (lambda line: 100 * line["epochs"][-1]["test_accuracy"], 1),
@@ -50,6 +51,11 @@ def cell(values: Sequence[float], digits: int, is_best: bool) -> str:
     return shown if deviation is None else f"{shown} ± {deviation:.{digits}f}"
 
 
+def values_of(lines: Iterable[Line], value: Callable[[Line], float | None]) -> list[float]:
+    """Return what the lines have of a value; language models, for one, memorise nothing."""
+    return [found for line in lines if (found := value(line)) is not None]
+
+
 def table(lines: Iterable[Line]) -> str:
     """Return the markdown table of the lines of one data set, noise and setting.
 
@@ -62,19 +68,17 @@ def table(lines: Iterable[Line]) -> str:
     several = len(set(seeds.values())) > 1
     columns = {}
     for name, (value, sign) in COLUMNS.items():
-        found = {method: [value(line) for line in own] for method, own in methods.items()}
-        if any(None in values for values in found.values()):
+        found = {method: values_of(own, value) for method, own in methods.items()}
+        means = {method: statistics.fmean(values) for method, values in found.items() if values}
+        if not means:
             continue  # without flipped rows there is nothing to find or to memorise
-        means = {method: statistics.fmean(values) for method, values in found.items()}
         best = max(means.values(), key=lambda mean: sign * mean)
         digits = 3 if name == "AUROC" else 1
-        columns[name] = {m: cell(values, digits, means[m] == best) for m, values in found.items()}
-    if "plain" in methods and all("train_steps" in line for own in methods.values() for line in own):
-        base = statistics.fmean(line["train_steps"] for line in methods["plain"])
-        columns["steps"] = {
-            method: f"{statistics.fmean(line['train_steps'] for line in own) / base:.2f}"
-            for method, own in methods.items()
-        }
+        columns[name] = {m: cell(v, digits, means[m] == best) if v else NOTHING for m, v in found.items()}
+    steps = {method: values_of(own, lambda line: line.get("train_steps")) for method, own in methods.items()}
+    if steps.get("plain"):
+        base = statistics.fmean(steps["plain"])
+        columns["steps"] = {m: f"{statistics.fmean(v) / base:.2f}" if v else NOTHING for m, v in steps.items()}
     if several:
         columns["seeds"] = {method: str(number) for method, number in seeds.items()}
     head = ["method", *columns]

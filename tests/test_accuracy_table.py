@@ -62,6 +62,14 @@ def test_clean_labels_have_nothing_to_memorise() -> None:
     )
 
 
+def test_what_a_method_does_not_have_is_left_blank() -> None:
+    asked = {k: v for k, v in line("fewshot[m]", 1, 0.5, 0.6).items() if k not in ("memorised", "train_steps")}
+    asked["epochs"] = [{"epoch": 0, "validation_accuracy": None, "test_accuracy": 0.6, "test_f1_macro": 0.5}]
+    head, _, *_, last = benchmark.table([*LINES, {**asked, "detection_auroc": None}]).splitlines()
+    assert head == "| method | last accuracy | last macro-F1 | best epoch | memorised | AUROC | steps | seeds |"
+    assert last == "| `fewshot[m]` | 60.0 | **50.0** | 60.0 | - | - | - | 1 |"
+
+
 def test_every_data_set_noise_and_setting_has_a_table_of_its_own() -> None:
     lines = [*LINES, line("plain", 1, 0.5, 0.5, noise="clean"), line("plain", 1, 0.5, 0.5, dataset="more")]
     shown = benchmark.report(lines)
