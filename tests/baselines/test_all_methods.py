@@ -53,13 +53,13 @@ def test_the_last_of_several_stages_learns_and_is_a_plain_model(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("method", ONE_STAGE)
-@pytest.mark.parametrize("step", [6, 12], ids=["first_epoch", "second_epoch"])
-def test_resumed_equals_uninterrupted(tmp_path: Path, method: str, step: int) -> None:
-    options = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 6}
+def test_resumed_equals_uninterrupted(tmp_path: Path, method: str) -> None:
+    # After the warm-up of those that have one, in the middle of an epoch.
+    options = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 12}
     whole = make(method, tmp_path, **options)
     whole.train()
     resumed = make(method, tmp_path, **options)
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-12"))
     assert_same_state(whole, resumed)
 
 
@@ -97,10 +97,9 @@ def test_accumulated_batches_count_like_one(tmp_path: Path, method: str) -> None
 
 
 @ALL
-@pytest.mark.parametrize("family", ["llama", "roberta"])
-def test_other_families(tmp_path: Path, method: str, family: str) -> None:
-    given = {"model_init": lambda: make_model(family)} if method in STAGES else {"model": make_model(family)}
-    trainer = make(method, tmp_path, num_train_epochs=2, train_dataset=dataset_for(family), **given)
+def test_decoders(tmp_path: Path, method: str) -> None:
+    given = {"model_init": lambda: make_model("llama")} if method in STAGES else {"model": make_model("llama")}
+    trainer = make(method, tmp_path, num_train_epochs=2, train_dataset=dataset_for("llama"), **given)
     trainer.train()
     assert_finite(trainer)
 
