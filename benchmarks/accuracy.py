@@ -39,9 +39,12 @@ from transformers import (
 
 from lane_hf import LaneConfig, LaneTrainer, RowTrainer
 from lane_hf.baselines.staged import StagedTrainer
+from lane_hf.datasets import names as registered
 from lane_hf.datasets.columns import to_text_and_label
+from lane_hf.datasets.registry import entry
 from lane_hf.datasets.tables import read_table
 from lane_hf.errors import InputError
+from lane_hf.label_space import distances_for
 from lane_hf.method_config import MethodConfig
 from lane_hf.methods import method_of
 from lane_hf.metrics import compute_metrics
@@ -77,16 +80,39 @@ def load(folder: Path, max_train: int | None) -> DatasetDict:
     return data
 
 
-def spoil(data: DatasetDict, noise: str, seed: int) -> DatasetDict:
-    """Spoil training and validation labels alike; the test labels stay as they are."""
+def distances_of(dataset: str, geometry: str, names: list[str]) -> np.ndarray:
+    """Return the distances `[K, K]` of labels, in the order of `names`.
+
+    A csv file does not say which of its labels is the lowest: their ranks are those of the data set of this name.
+
+    Raises:
+        InputError: the order of ordinal labels is not known.
+    """
+    if geometry != "ordinal":
+        return distances_for(geometry, names)
+    known = list(entry(dataset).label_names) if dataset in registered() else []
+    if sorted(known) != sorted(names):
+        raise InputError(f"{dataset}: the ranks of its labels are not known, which semantic-ordinal noise needs")
+    ranks = [known.index(name) for name in names]
+    return distances_for("ordinal", known)[np.ix_(ranks, ranks)]
+
+
+def spoil(data: DatasetDict, noise: str, seed: int, dataset: str = "") -> DatasetDict:
+    """Spoil training and validation labels alike; the test labels stay as they are.
+
+    Raises:
+        InputError: the noise cannot be understood.
+    """
     if noise == "clean":
         return data
-    kind, rate = noise.split(":")
-    options: dict[str, Any] = {"kind": kind, "rate": float(rate)}
+    kind, _, rate = noise.partition(":")
+    try:
+        options: dict[str, Any] = {"kind": kind, "rate": float(rate)}
+    except ValueError:
+        raise InputError(f"noise {noise!r}: expected clean or KIND:RATE, such as uniform:0.4") from None
     if kind.startswith("semantic-"):
-        from lane_hf.label_space import distances_for
-
-        options["distances"] = distances_for(kind.removeprefix("semantic-"), data["train"].features["label"].names)
+        names = data["train"].features["label"].names
+        options["distances"] = distances_of(dataset, kind.removeprefix("semantic-"), names)
         options["kind"] = "semantic"
     spoiled = {split: inject_into_dataset(data[split], seed=seed, **options) for split in ("train", "validation")}
     spoiled["validation"] = spoiled["validation"].remove_columns([FLIPPED_COLUMN, ORIGINAL_COLUMN])
@@ -110,7 +136,7 @@ def make_config(method: str, base: dict[str, Any]) -> tuple[type[RowTrainer], Me
 def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     data = load(args.data_dir / cell["dataset"], args.max_train_samples)
-    data = spoil(data, cell["noise"], cell["seed"])
+    data = spoil(data, cell["noise"], cell["seed"], cell["dataset"])
     names = data["train"].features["label"].names
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     depth = {"num_hidden_layers": args.layers} if args.layers else {}
@@ -224,7 +250,11 @@ def main() -> int:
     transformers.logging.set_verbosity_error()
     done = set()
     if args.output.exists():
-        done = {tuple(json.loads(line)[name] for name in KEY) for line in args.output.read_text().splitlines()}
+        try:
+            done = {tuple(json.loads(line)[name] for name in KEY) for line in args.output.read_text().splitlines()}
+        except (ValueError, KeyError) as error:
+            print(f"error: {args.output}: a line is no result of this benchmark ({error}): remove it", file=sys.stderr)
+            return 2
     for dataset, noise, seed, method in itertools.product(args.datasets, args.noise, args.seeds, args.methods):
         cell = {"dataset": dataset, "noise": noise, "method": method, "seed": seed, "settings": settings_of(args)}
         if tuple(cell[name] for name in KEY) in done:

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 import numpy as np
 import transformers
 from accuracy import KEY, environment, load, spoil
-from datasets import DatasetDict
+from datasets import DatasetDict, disable_progress_bars
 from llm.cache import AnswerCache
 from llm.local import LocalLabeller, load_model
 from llm.prompts import Example, Labelled, Task
@@ -166,7 +166,8 @@ def make_task(cell: dict[str, Any], args: argparse.Namespace) -> Task:
     names = data["train"].features["label"].names
     drawn = draw_examples(data["train"]["label"], len(names), args.examples, cell["seed"])
     shown = data["train"].select(drawn)
-    shown = spoil(DatasetDict({"train": shown, "validation": shown}), cell["noise"], cell["seed"])["train"]
+    shown = DatasetDict({"train": shown, "validation": shown})
+    shown = spoil(shown, cell["noise"], cell["seed"], cell["dataset"])["train"]
     is_flipped = shown[FLIPPED_COLUMN] if FLIPPED_COLUMN in shown.column_names else [False] * len(shown)
     columns = zip(shown["text"], shown["label"], is_flipped, strict=True)
     test = data["test"].select(draw_test_rows(len(data["test"]), args.max_test_rows))
@@ -260,7 +261,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    # What stands on stderr is warnings and errors.
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    disable_progress_bars()
     try:
         run(parse(argv))
     except (InputError, ServerError) as error:

@@ -69,7 +69,7 @@ def test_the_share_of_wrong_examples_is_exact(tmp_path: Path) -> None:
     clean = benchmark.make_task(cell("clean", 1), args)
     train = pd.read_csv(data / "toy" / "train.csv")
     true = dict(zip(train["text"], train["label"], strict=True))
-    for noise, wrong in {"uniform:0.4": 8, "pair:0.25": 5, "semantic-ordinal:0.1": 2, "clean": 0}.items():
+    for noise, wrong in {"uniform:0.4": 8, "pair:0.25": 5, "semantic-plutchik:0.1": 2, "clean": 0}.items():
         task = benchmark.make_task(cell(noise, 1), args)
         flipped = [example for example in task.examples if true[example.text] != example.label]
         assert len(flipped) == wrong

@@ -1,0 +1,74 @@
+"""The accuracy benchmark: what its noises and methods are."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from lane_hf import InputError, LaneTrainer, RowTrainer
+from lane_hf.baselines import AumTrainer, CartographyTrainer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import accuracy as benchmark
+
+SORTED = ["negative", "neutral", "positive", "very negative", "very positive"]  # as csv files are read
+
+
+def test_ordinal_labels_have_the_ranks_of_the_data_set_not_those_of_the_alphabet() -> None:
+    distances = benchmark.distances_of("sst5", "ordinal", SORTED)
+    ranks = np.array([1, 2, 3, 0, 4])
+    np.testing.assert_array_equal(distances, abs(ranks[:, None] - ranks[None, :]))
+
+
+def test_ordinal_labels_of_an_unknown_data_set_are_refused() -> None:
+    for dataset in ("nobody_knows", "trec"):
+        with pytest.raises(InputError, match="the ranks of its labels are not known"):
+            benchmark.distances_of(dataset, "ordinal", SORTED)
+
+
+def test_semantic_noise_flips_to_neighbours() -> None:
+    rows = Dataset.from_dict(
+        {"text": ["a"] * 2000, "label": [0] * 2000},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=SORTED)}),
+    )
+    spoiled = benchmark.spoil(DatasetDict({"train": rows, "validation": rows}), "semantic-ordinal:0.5", 1, "sst5")
+    counts = np.bincount(spoiled["train"]["label"], minlength=5)
+    # From "negative": one step to "very negative" and "neutral", three to "very positive".
+    assert counts[[1, 3]].min() > 2 * counts[4] > 0
+
+
+@pytest.mark.parametrize("noise", ["uniform", "uniform:much", ":0.2"])
+def test_noise_that_makes_no_sense(noise: str) -> None:
+    rows = Dataset.from_dict(
+        {"text": ["a"] * 4, "label": [0, 1] * 2},
+        features=Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])}),
+    )
+    with pytest.raises(InputError):
+        benchmark.spoil(DatasetDict({"train": rows, "validation": rows}), noise, 1)
+
+
+def test_methods_and_their_settings(tmp_path: Path) -> None:
+    base = {"output_dir": str(tmp_path), "use_cpu": True}
+    kind, config = benchmark.make_config("aum[percentile=50,runs=1]", base)
+    assert (kind, config.percentile, config.runs) == (AumTrainer, 50.0, 1)
+    kind, config = benchmark.make_config("cartography-hard", base)
+    assert (kind, config.select) == (CartographyTrainer, "hard")
+    assert benchmark.make_config("plain", base)[0] is RowTrainer
+    kind, config = benchmark.make_config("paper", base)
+    assert (kind, config.weighting, config.contrastive) == (LaneTrainer, "gaussian", "lscl")
+    with pytest.raises(InputError, match="the method 'nothing' is unknown"):
+        benchmark.make_config("nothing", base)
+
+
+def test_a_broken_line_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "lines.jsonl"
+    output.write_text(json.dumps({"dataset": "trec"}) + "\n")
+    argv = ["accuracy.py", "--data_dir", str(tmp_path), "--datasets", "trec", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert benchmark.main() == 2
+    assert "a line is no result of this benchmark" in capsys.readouterr().err
