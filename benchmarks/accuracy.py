@@ -44,7 +44,7 @@ from lane_hf.datasets.columns import to_text_and_label
 from lane_hf.datasets.registry import entry
 from lane_hf.datasets.tables import read_table
 from lane_hf.errors import InputError
-from lane_hf.label_space import distances_for
+from lane_hf.label_space import distances_for, named_ordinal_distances
 from lane_hf.method_config import MethodConfig
 from lane_hf.methods import method_of
 from lane_hf.metrics import compute_metrics
@@ -93,8 +93,7 @@ def distances_of(dataset: str, geometry: str, names: list[str]) -> np.ndarray:
     known = list(entry(dataset).label_names) if dataset in registered() else []
     if sorted(known) != sorted(names):
         raise InputError(f"{dataset}: the ranks of its labels are not known, which semantic-ordinal noise needs")
-    ranks = [known.index(name) for name in names]
-    return distances_for("ordinal", known)[np.ix_(ranks, ranks)]
+    return named_ordinal_distances(names, known)
 
 
 def spoil(data: DatasetDict, noise: str, seed: int, dataset: str = "") -> DatasetDict:

@@ -76,6 +76,7 @@ def _add_noise(commands: Any) -> None:
     parser.add_argument("--rate", type=float, required=True, help="share of the labels to spoil, in [0, 1]")
     parser.add_argument("--kind", default="uniform", choices=("shuffle", "uniform", "pair", "semantic"))
     parser.add_argument("--geometry", choices=("ordinal", "plutchik"), help="distances of the labels, for semantic")
+    parser.add_argument("--label_order", nargs="+", help="labels from the lowest to the highest, for ordinal")
     parser.add_argument("--gamma", type=float, default=1.0, help="how strongly semantic noise prefers near labels")
     parser.add_argument("--seed", type=int, default=42)
     parser.set_defaults(run=_noise)
@@ -132,14 +133,16 @@ def _datasets(arguments: argparse.Namespace) -> None:
 
 
 def _noise(arguments: argparse.Namespace) -> None:
-    from .label_space import distances_for
+    from .label_space import distances_for, named_ordinal_distances
     from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
 
     table = _read(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
     labels = _cells(table, arguments.label_column)
     names = sorted(set(map(str, labels)))
     distances = None
-    if arguments.kind == "semantic":
+    if arguments.kind == "semantic" and arguments.geometry == "ordinal":
+        distances = named_ordinal_distances(names, arguments.label_order)
+    elif arguments.kind == "semantic":
         distances = distances_for(arguments.geometry or "none", names)
     numbers = [names.index(str(label)) for label in labels]
     noisy = inject(

@@ -193,6 +193,38 @@ def ordinal_distances(num_labels: int) -> NDArray[np.float64]:
     return distances
 
 
+def named_ordinal_distances(label_names: Sequence[str], order: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """Distances between ranked labels of a table, whose indices follow the alphabet rather than the ranks.
+
+    Args:
+        label_names: K names in the order of the label indices.
+        order: the same names from the lowest to the highest; not needed for numbers.
+
+    Returns:
+        `[K, K]` float64: ranks between the labels.
+
+    Raises:
+        InputError: the order is not known, or has other names.
+
+    Example:
+        >>> named_ordinal_distances(["10", "2", "5"])[0]
+        array([0., 2., 1.])
+    """
+    names = list(map(str, label_names))
+    if order is None:
+        try:
+            ranks = [sorted(map(float, names)).index(float(name)) for name in names]
+        except ValueError:
+            raise InputError(
+                "the ranks of these labels are not known: name them from the lowest to the highest with label_order"
+            ) from None
+    elif sorted(order) != sorted(names):
+        raise InputError(f"label_order must name each label once: {', '.join(sorted(names))}")
+    else:
+        ranks = [list(order).index(name) for name in names]
+    return ordinal_distances(len(names))[np.ix_(ranks, ranks)]
+
+
 def plutchik_distances(label_names: Sequence[str]) -> NDArray[np.float64]:
     """Distances between emotions: steps around Plutchik's wheel.
 

@@ -71,6 +71,10 @@ class DataArguments:
     label_geometry: Literal["ordinal", "plutchik"] | None = field(
         default=None, metadata={"help": "Distances of the labels, for semantic noise. Default: those of the data set."}
     )
+    label_order: list[str] | None = field(
+        default=None,
+        metadata={"help": "Labels from the lowest to the highest, for label_geometry=ordinal; numbers need none."},
+    )
     noise_seed: int | None = field(default=None, metadata={"help": "Seed of the noise. Default: the training's seed."})
     augmentation: Literal["none", "synonym", "switchout", "columns"] = field(
         default="none",

@@ -13,7 +13,7 @@ from .datasets.columns import to_text_and_label
 from .datasets.registry import entry, load_from_hub
 from .datasets.tables import read_table
 from .errors import InputError
-from .label_space import distances_for
+from .label_space import distances_for, named_ordinal_distances
 from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
 from .run_arguments import DEMO, DataArguments, RunConfig
 
@@ -60,6 +60,8 @@ def _distances(args: DataArguments, train: Dataset) -> np.ndarray:
     if geometry is None:
         has_entry = args.train_file is None and args.dataset in names()
         geometry = entry(args.dataset).noise_geometry if has_entry else "none"
+    elif geometry == "ordinal":
+        return named_ordinal_distances(train.features["label"].names, args.label_order)
     return distances_for(geometry, train.features["label"].names)
 
 

@@ -81,6 +81,19 @@ def test_semantic_noise_takes_a_geometry(table: Path, tmp_path: Path, capsys: py
     assert set(flipped[flipped["original_label"] == "fear"]["label"]) == {"trust"}
 
 
+def test_semantic_noise_takes_the_order_of_ranks(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["noise", table, "--output", tmp_path / "out.csv", "--label_column", "label", "--rate", 0.4]
+    common += ["--kind", "semantic", "--geometry", "ordinal", "--gamma", 100]
+    assert "label_order" in refused(capsys, *common)
+    assert main([*map(str, common), "--label_order", "joy", "trust", "fear"]) == 0
+    noisy = pd.read_csv(tmp_path / "out.csv")
+    flipped = noisy[noisy["is_flipped"]]
+    assert set(flipped[flipped["original_label"] == "joy"]["label"]) == {"trust"}
+    assert set(flipped[flipped["original_label"] == "fear"]["label"]) == {"trust"}
+
+
 def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "more.jsonl"
     arguments = [

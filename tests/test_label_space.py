@@ -16,6 +16,7 @@ from lane_hf.label_space import (
     WHEEL,
     distances_for,
     name_embedding_distances,
+    named_ordinal_distances,
     ordinal_distances,
     plutchik_distances,
     validate_distances,
@@ -249,3 +250,27 @@ def test_distances_for_every_geometry():
         distances_for("circle", ["a", "b"])
     with pytest.raises(InputError, match="given twice"):
         distances_for("ordinal", ["a", "a"])
+
+
+# ---- Ranks by name ----
+
+
+def test_numbers_are_ranked_as_numbers_not_as_words():
+    distances = named_ordinal_distances(["1", "10", "2", "2.5"])
+    np.testing.assert_array_equal(distances[0], [0, 3, 1, 2])
+
+
+def test_labels_are_ranked_in_the_order_that_is_given():
+    names, order = ["bad", "fair", "good", "awful"], ["awful", "bad", "fair", "good"]
+    np.testing.assert_array_equal(named_ordinal_distances(names, order)[3], [1, 2, 3, 0])
+
+
+def test_the_alphabet_is_no_order_of_ranks():
+    with pytest.raises(InputError, match=r"the ranks of these labels are not known: name them .* with label_order"):
+        named_ordinal_distances(["bad", "fair", "good"])
+
+
+@pytest.mark.parametrize("order", [["bad"], ["bad", "fair", "good", "good"], ["bad", "fair", "best"]])
+def test_an_order_of_other_labels(order):
+    with pytest.raises(InputError, match="label_order must name each label once: bad, fair, good"):
+        named_ordinal_distances(["good", "fair", "bad"], order)

@@ -36,17 +36,21 @@ def arguments(train_file: Path, **changes: object) -> DataArguments:
 
 
 def test_semantic_noise_goes_to_near_labels(tmp_path: Path, train_file: Path) -> None:
+    order = [*NAMES[1:], NAMES[0]]  # not that of the alphabet
+    assert order != sorted(order)
     wanted = arguments(
         train_file,
         label_noise=0.5,
         noise_kind="semantic",
         noise_gamma=100.0,
         label_geometry="ordinal",
+        label_order=order,
         label_column="label",
     )
     train = prepare_data(wanted, config(tmp_path))["train"]
     names = train.features["label"].names
-    moved = np.array(train["label"]) - np.array(train["original_label"])
+    rank = np.array([order.index(name) for name in names])
+    moved = rank[np.array(train["label"])] - rank[np.array(train["original_label"])]
     flipped = np.array(train["is_flipped"])
     assert flipped.sum() == 20
     assert set(np.abs(moved[flipped])) == {1}, "with a large gamma only neighbours are taken"
