@@ -87,11 +87,11 @@ def test_semantic_noise_takes_the_order_of_ranks(
     common = ["noise", table, "--output", tmp_path / "out.csv", "--label_column", "label", "--rate", 0.4]
     common += ["--kind", "semantic", "--geometry", "ordinal", "--gamma", 100]
     assert "label_order" in refused(capsys, *common)
-    assert main([*map(str, common), "--label_order", "joy", "trust", "fear"]) == 0
+    assert main([*map(str, common), "--label_order", "joy", "trust", "fear", "anger"]) == 0
     noisy = pd.read_csv(tmp_path / "out.csv")
     flipped = noisy[noisy["is_flipped"]]
     assert set(flipped[flipped["original_label"] == "joy"]["label"]) == {"trust"}
-    assert set(flipped[flipped["original_label"] == "fear"]["label"]) == {"trust"}
+    assert set(flipped[flipped["original_label"] == "anger"]["label"]) == {"fear"}
 
 
 def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
