@@ -34,7 +34,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "views": {"views": True},
     "lscl": CONTRASTIVE,
     "lscl_into_auxiliary": {**CONTRASTIVE, "aux_contrastive_grad": True},
-    "lcl": {**CONTRASTIVE, "contrastive": "lcl"},
+    "lane_lcl": {**CONTRASTIVE, "contrastive": "lcl"},
     "scl_views": {**CONTRASTIVE, "contrastive": "scl", "views": True},
     "lscl_accumulation": {**CONTRASTIVE, "gradient_accumulation_steps": 2},
     "shared_auxiliary": {"auxiliary": "shared"},
