@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,16 +91,14 @@ def seconds_of(name: str, rows: Dataset, names: list[str], tokenizer: Any, args:
         return time.perf_counter() - started
 
 
-def ratios_of_a_repeat(methods: Sequence[str], train: Any) -> dict[str, tuple[float, float]]:
-    """Return seconds, and the ratio to the mean of the Trainer runs before and after, by method."""
-    found = {}
+def ratios_of_a_repeat(methods: Sequence[str], train: Any) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield each method with its seconds and the ratio to the mean of the Trainer runs before and after it."""
     before = train(TRAINER)
     for name in methods:
         own = train(name)
         after = train(TRAINER)
-        found[name] = (own, 2 * own / (before + after))
+        yield name, (own, 2 * own / (before + after))
         before = after
-    return found
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -159,8 +157,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     about |= {name: version(name) for name in ("torch", "transformers")}
     lines = []
     for repeat in range(args.repeats):
+        # Each line as soon as it is known: a run that is cut short has measured what it has measured.
         found = ratios_of_a_repeat(args.methods, lambda name: seconds_of(name, rows, names, tokenizer, args))
-        for name, (seconds, ratio) in found.items():
+        for name, (seconds, ratio) in found:
             lines.append({"method": name, "repeat": repeat, "seconds": seconds, "ratio": ratio, **about})
             if args.output is not None:
                 with args.output.open("a") as file:

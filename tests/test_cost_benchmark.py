@@ -18,7 +18,7 @@ def test_a_ratio_is_that_to_the_trainer_runs_beside_it() -> None:
         assert name == expected
         return seconds
 
-    assert benchmark.ratios_of_a_repeat(["a", "b"], train) == {"a": (3.0, 2.0), "b": (4.0, 1.0)}
+    assert dict(benchmark.ratios_of_a_repeat(["a", "b"], train)) == {"a": (3.0, 2.0), "b": (4.0, 1.0)}
 
 
 def test_the_table_shows_medians() -> None:

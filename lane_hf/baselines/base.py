@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class BaselineTrainer(JointTrainer):
-    """A [`RowTrainer`] with another loss: the base of the single-network methods.
+    """A [`RowTrainer`] with another loss: the base of the methods that train once.
 
     A method overrides [`loss_of`]. If it judges rows by something else than their margin, it sets `has_own_score` and
     calls [`record_scores`] in each step. Same constructor as [`RowTrainer`]; `args` is the method's own configuration
