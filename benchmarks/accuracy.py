@@ -166,7 +166,11 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         steps = metrics.get("train_steps", trainer.state.global_step)
         result = {"epochs": scores.epochs, "train_seconds": metrics["train_runtime"], "train_steps": steps}
         if FLIPPED_COLUMN in data["train"].column_names:
-            result |= noise_scores(trainer, data["train"], tokenised["train"])
+            issues = trainer.label_issues()
+            issues[FLIPPED_COLUMN] = np.asarray(data["train"][FLIPPED_COLUMN])[issues["row_id"].to_numpy()]
+            result |= noise_scores(trainer, issues, data["train"], tokenised["train"])
+            if args.tables is not None:
+                keep_table(args.tables, cell, issues, data["train"])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {**cell, **result, "seconds": time.perf_counter() - started, "peak_memory_mib": memory, **environment(args)}
 
@@ -193,11 +197,18 @@ def base_arguments(folder: str, seed: int, args: argparse.Namespace) -> dict[str
     }
 
 
-def noise_scores(trainer: RowTrainer, rows: Any, tokenised: Any) -> dict[str, float]:
+def keep_table(folder: Path, cell: dict[str, Any], issues: Any, rows: Any) -> None:
+    """Write a cell's label table, with the names of the original labels, under a name made of the cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = np.asarray(rows.features["label"].names)
+    original = names[np.asarray(rows[ORIGINAL_COLUMN])[issues["row_id"].to_numpy()]]
+    name = "-".join(str(cell[part]) for part in ("dataset", "noise", "seed", "method"))
+    issues.assign(**{ORIGINAL_COLUMN: original}).to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def noise_scores(trainer: RowTrainer, issues: Any, rows: Any, tokenised: Any) -> dict[str, float]:
     """Score the label table, and how many of the flipped rows the final model gives their wrong label."""
     flipped = np.asarray(rows[FLIPPED_COLUMN])
-    issues = trainer.label_issues()
-    issues[FLIPPED_COLUMN] = flipped[issues["row_id"].to_numpy()]
     found = issues["is_issue"].to_numpy()
     truth = issues[FLIPPED_COLUMN].to_numpy()
     predicted = trainer.predict(tokenised.select(np.flatnonzero(flipped))).predictions.argmax(axis=1)
@@ -237,6 +248,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", default=["plain", "lane"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--tables", type=Path, help="Folder where each cell's label table is kept, for detection.py.")
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
     parser.add_argument("--epochs", type=float, default=5)

@@ -117,7 +117,8 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     """Return the table, below a line that says how it was measured."""
     first = lines[0]
     about = (
-        f"{first['rows']} rows, {first['epochs']:g} epochs, batches of {first['batch_size']}, at most "
+        f"{first['rows']} rows, {first['epochs']:g} epochs, batches of {first['batch_size']}, "
+        f"{first['layers'] or 'all'} layers of the packaged encoder, at most "
         f"{first['max_length']} tokens, {first['device']} ({first['threads']} threads), torch {first['torch']}, "
         f"transformers {first['transformers']}; median of {len({line['repeat'] for line in lines})}"
     )

@@ -18,7 +18,7 @@ from .errors import InputError
 from .fingerprint import difference
 
 STATE_FILE = "lane_state.safetensors"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 def save_state(

@@ -42,7 +42,7 @@ class RowStatistics:
     """Average margin, probability of the given label, correctness and best other label of each training row.
 
     The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability):
-    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes four. It takes
+    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes five. It takes
     36 bytes a row (40 with more than 32,767 labels).
 
     Args:
@@ -85,7 +85,8 @@ class RowStatistics:
             "given_prob_spread": zeros(torch.float32),  # sum of squared distances to the mean
             "correct": zeros(torch.int16),  # among the first 32,767 visits
             "candidate": zeros(label_type) - 1,
-            "candidate_votes": zeros(torch.float32),
+            "candidate_votes": zeros(torch.float16),  # a handful of probabilities: three digits are enough
+            "candidate_hits": zeros(torch.int16),  # visits, since it became the candidate, that voted for it
             "candidate_prob": zeros(torch.float32),  # mean
             "candidate_visits": zeros(torch.int16),  # up to 32,767, then the mean goes on as if they were no more
         }
@@ -169,7 +170,7 @@ class RowStatistics:
 
     def _vote(self, at: Tensor, seen: Observation) -> None:
         candidate = self._state["candidate"][at].long()
-        votes = self._state["candidate_votes"][at]
+        votes = self._state["candidate_votes"][at].float()
         agrees = seen.runner_up == candidate
         votes = torch.where(agrees, votes + seen.runner_up_probs, votes - seen.runner_up_probs)
         # Of a row without a candidate any vote is the first, even one of probability 0.
@@ -177,6 +178,8 @@ class RowStatistics:
         new_visits = (self._state["candidate_visits"][at].int() + 1).clamp_max(_MOST_VISITS)
         mean = self._state["candidate_prob"][at]
         new_mean = mean + (seen.candidate_probs - mean) / new_visits
+        hits = (self._state["candidate_hits"][at].int() + agrees).clamp_max(_MOST_VISITS)
+        self._put("candidate_hits", at, torch.where(overturned, 1, hits))
         self._put("candidate", at, torch.where(overturned, seen.runner_up, candidate))
         self._put("candidate_votes", at, votes.abs())
         self._put("candidate_prob", at, torch.where(overturned, seen.runner_up_probs, new_mean))
@@ -215,6 +218,14 @@ class RowStatistics:
             since it became the candidate.
         """
         return self._rows("candidate").long(), self._rows("candidate_prob").clone()
+
+    def candidate_share(self) -> Tensor:
+        """Return the share of visits at which the candidate was the best other label: `[num_rows]` float32.
+
+        Visits before it became the candidate do not count for it, so that it is at most the true share; 0 if unseen.
+        Only the first 32,767 visits count.
+        """
+        return self._rows("candidate_hits") / self.visits.clamp(1, _MOST_VISITS)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""

@@ -25,12 +25,13 @@ class SlowRow:
     correct: list[bool] = field(default_factory=list)
     given_probs: list[float] = field(default_factory=list)
     candidate: int = -1
-    votes: np.float32 = field(default_factory=lambda: np.float32(0))
+    votes: np.float16 = field(default_factory=lambda: np.float16(0))
+    hits: int = 0
     candidate_probs: list[float] = field(default_factory=list)
 
 
 class SlowStatistics:
-    """A dictionary of rows; votes in float32, so that ties are the same ties."""
+    """A dictionary of rows; votes in float16, so that ties are the same ties."""
 
     def __init__(self) -> None:
         self.rows: dict[int, SlowRow] = {}
@@ -56,12 +57,13 @@ class SlowStatistics:
             self._vote(row, runner_up, probs)
 
     def _vote(self, row: SlowRow, runner_up: int, probs: np.ndarray) -> None:
+        votes, vote = np.float32(row.votes), probs[runner_up]
         if row.candidate == runner_up:
-            row.votes += probs[runner_up]
-        elif row.candidate >= 0 and row.votes >= probs[runner_up]:
-            row.votes -= probs[runner_up]
+            row.votes, row.hits = np.float16(votes + vote), row.hits + 1
+        elif row.candidate >= 0 and votes >= vote:
+            row.votes = np.float16(votes - vote)
         else:
-            row.candidate, row.votes, row.candidate_probs = runner_up, probs[runner_up] - row.votes, []
+            row.candidate, row.votes, row.hits, row.candidate_probs = runner_up, np.float16(vote - votes), 1, []
         row.candidate_probs.append(float(probs[row.candidate]))
 
 
@@ -81,6 +83,8 @@ def assert_matches(fast: RowStatistics, slow: SlowStatistics) -> None:
     assert fast.visits.tolist() == [len(row.margins) for row in rows]
     assert fast.labels.tolist() == [GIVEN[i] if row.margins else -1 for i, row in enumerate(rows)]
     assert candidates.tolist() == [row.candidate for row in rows]
+    shares = [row.hits / max(len(row.margins), 1) for row in rows]
+    assert fast.candidate_share().tolist() == pytest.approx(shares, rel=1e-6)
     assert confidence.tolist() == pytest.approx([mean(row.candidate_probs) for row in rows], rel=1e-5)
     assert fast.average_margin().tolist() == pytest.approx([mean(row.margins) for row in rows], rel=1e-6, abs=1e-6)
     assert fast.given_confidence().tolist() == pytest.approx([mean(row.given_probs) for row in rows], rel=1e-5)

@@ -16,9 +16,15 @@ COLUMNS = (
     "given_label",
     "suggested_label",
     "suggestion_confidence",
+    "noise_probability",
+    "runner_up_label",
+    "runner_up_share",
     "score",
     "alm",
     "aum",
+    "confidence",
+    "variability",
+    "correctness",
     "weight",
     "visits",
     "is_issue",
@@ -54,19 +60,31 @@ def build_table(
     scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
     visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
     seen = visits > 0
-    is_issue = _issues(margins, labels, seen) if judged.is_issue is None else judged.is_issue.cpu() & seen
+    noise = _noise_probability(margins, labels, seen)
+    is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
+    is_issue &= seen
     candidates, candidate_confidence = (each.cpu() for each in statistics.candidates())
     suggested = torch.where(is_issue, candidates, labels)
     confidence = torch.where(is_issue, candidate_confidence, statistics.given_confidence().cpu())
+
+    def of_seen(numbers: Tensor) -> np.ndarray:
+        return torch.where(seen, numbers.cpu(), torch.nan).numpy()
+
     table = pd.DataFrame(
         {
             "row_id": np.arange(len(scores)) if row_ids is None else row_ids,
             "given_label": _named(labels, label_names),
             "suggested_label": _named(suggested, label_names),
-            "suggestion_confidence": torch.where(seen, confidence, torch.nan).numpy(),
-            "score": torch.where(seen, scores, torch.nan).numpy(),
-            "alm": torch.where(seen, margins, torch.nan).numpy(),
-            "aum": torch.where(seen, statistics.average_margin().cpu(), torch.nan).numpy(),
+            "suggestion_confidence": of_seen(confidence),
+            "noise_probability": of_seen(noise),
+            "runner_up_label": _named(candidates, label_names),
+            "runner_up_share": of_seen(statistics.candidate_share()),
+            "score": of_seen(scores),
+            "alm": of_seen(margins),
+            "aum": of_seen(statistics.average_margin()),
+            "confidence": of_seen(statistics.given_confidence()),
+            "variability": of_seen(statistics.given_variability()),
+            "correctness": of_seen(statistics.correctness()),
             "weight": weights.numpy(),
             "visits": visits.numpy(),
             "is_issue": is_issue.numpy(),
@@ -76,14 +94,12 @@ def build_table(
     return table.sort_values("score", kind="stable", na_position="last", ignore_index=True)
 
 
-def _issues(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
-    is_issue = torch.zeros_like(seen)
-    if not bool(seen.any()):
-        return is_issue
-    number_of_labels = int(labels.max()) + 1
-    mixture = fit_mixture(margins[seen], labels[seen], number_of_labels)
-    is_issue[seen] = label_probability(margins[seen], mixture, labels[seen]) < 0.5  # noqa: PLR2004 -- more likely than not
-    return is_issue
+def _noise_probability(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+    noise = torch.zeros_like(margins)
+    if bool(seen.any()):
+        mixture = fit_mixture(margins[seen], labels[seen], int(labels.max()) + 1)
+        noise[seen] = 1 - label_probability(margins[seen], mixture, labels[seen])
+    return noise
 
 
 def _named(labels: Tensor, names: Sequence[str] | None) -> pd.Series:

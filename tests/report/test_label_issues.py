@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lane_hf.mixture import clean_probability, fit_mixture
+from lane_hf.mixture import clean_probability, fit_mixture, label_probability
 from lane_hf.report.label_issues import COLUMNS, build_table
 from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import RowStatistics
@@ -73,6 +73,14 @@ def test_each_column_holds_what_was_recorded_of_its_row() -> None:
     assert table["aum"].tolist() == statistics.average_margin()[rows].tolist()
     assert table["weight"].tolist() == torch.linspace(0.0, 1.0, ROWS)[rows].tolist()
     assert table["visits"].tolist() == [3] * (ROWS - 2)
+    assert table["runner_up_label"].tolist() == candidates[rows].tolist()
+    assert table["runner_up_share"].tolist() == statistics.candidate_share()[rows].tolist()
+    assert table["confidence"].tolist() == statistics.given_confidence()[rows].tolist()
+    assert table["variability"].tolist() == statistics.given_variability()[rows].tolist()
+    assert table["correctness"].tolist() == statistics.correctness()[rows].tolist()
+    mixture = fit_mixture(scores[rows], given[rows], LABELS)
+    doubted = 1 - label_probability(scores[rows], mixture, given[rows])
+    assert table["noise_probability"].tolist() == doubted.tolist()
 
 
 def test_mislabelled_rows_are_the_issues_and_get_their_true_label() -> None:
@@ -105,17 +113,19 @@ def test_is_issue_follows_the_mixture_per_label() -> None:
 
 
 def test_types_of_the_columns() -> None:
-    expected = dict.fromkeys(("suggestion_confidence", "score", "alm", "aum", "weight"), "float32")
+    numbers = ("suggestion_confidence", "noise_probability", "runner_up_share", "score", "alm", "aum", "weight")
+    expected = dict.fromkeys((*numbers, "confidence", "variability", "correctness"), "float32")
     expected |= {"row_id": "int64", "visits": "int32", "is_issue": "bool"}
     for names, label_type in ((None, "Int64"), (NAMES, "string")):
         types = make_table(label_names=names).dtypes.astype(str).to_dict()
-        assert types == {**expected, "given_label": label_type, "suggested_label": label_type}
+        labels = ("given_label", "suggested_label", "runner_up_label")
+        assert types == {**expected, **dict.fromkeys(labels, label_type)}
 
 
 def test_rows_never_seen_have_no_label_and_no_suggestion() -> None:
     for names in (None, NAMES):
         unseen = make_table(label_names=names)[-2:]
-        for column in ("given_label", "suggested_label", "suggestion_confidence", "score", "alm", "aum"):
+        for column in ("given_label", "suggested_label", "suggestion_confidence", "noise_probability", "score", "alm"):
             assert unseen[column].isna().all(), column
         assert unseen["visits"].tolist() == [0, 0]
         assert unseen["is_issue"].tolist() == [False, False]
