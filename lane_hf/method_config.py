@@ -30,6 +30,14 @@ class MethodConfig(TrainingArguments):
         },
     )
 
+    margin_history: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep the margin of every row in every epoch, for the report: 2 bytes a visit, in the file "
+            "_report/margins.npy of output_dir."
+        },
+    )
+
     def __post_init__(self) -> None:
         """Check the method's own fields, then do what `TrainingArguments` does."""
         self.check_fields()

@@ -26,7 +26,6 @@ class Observation(NamedTuple):
         given_probs: probability of the given label, float32.
         runner_up: best label other than the given one, int64.
         runner_up_probs: its probability, float32.
-        candidate_probs: probability of the label that was the row's candidate before this batch, float32.
     """
 
     row_ids: Tensor
@@ -35,15 +34,14 @@ class Observation(NamedTuple):
     given_probs: Tensor
     runner_up: Tensor
     runner_up_probs: Tensor
-    candidate_probs: Tensor
 
 
 class RowStatistics:
     """Average margin, probability of the given label, correctness and best other label of each training row.
 
     The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability):
-    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes five. It takes
-    36 bytes a row (40 with more than 32,767 labels).
+    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes three. It takes
+    32 bytes a row (36 with more than 32,767 labels).
 
     Args:
         num_rows: number of rows of the training set.
@@ -62,7 +60,7 @@ class RowStatistics:
         >>> statistics.record(statistics.observe(torch.tensor([1]), torch.tensor([0]), logits))
         >>> statistics.average_margin()
         tensor([ 0., -2.])
-        >>> statistics.candidates()[0]
+        >>> statistics.candidates()
         tensor([-1,  1])
     """
 
@@ -85,10 +83,8 @@ class RowStatistics:
             "given_prob_spread": zeros(torch.float32),  # sum of squared distances to the mean
             "correct": zeros(torch.int16),  # among the first 32,767 visits
             "candidate": zeros(label_type) - 1,
-            "candidate_votes": zeros(torch.float16),  # a handful of probabilities: three digits are enough
+            "candidate_votes": zeros(torch.float32),
             "candidate_hits": zeros(torch.int16),  # visits, since it became the candidate, that voted for it
-            "candidate_prob": zeros(torch.float32),  # mean
-            "candidate_visits": zeros(torch.int16),  # up to 32,767, then the mean goes on as if they were no more
         }
 
     def __len__(self) -> int:
@@ -121,8 +117,6 @@ class RowStatistics:
         check_row_ids(row_ids, len(self))
         margins, runner_up = margin(logits, labels)
         probs = at_least_float32(logits).softmax(dim=1)
-        ids = row_ids.to(self.device, torch.int64)
-        candidates = self._state["candidate"][ids.clamp_min(0)].to(logits.device, torch.int64).clamp_min(0)
 
         def probability(of: Tensor) -> Tensor:
             return probs.gather(1, of[:, None]).squeeze(1).float()
@@ -134,7 +128,6 @@ class RowStatistics:
             probability(labels),
             runner_up,
             probability(runner_up),
-            probability(candidates),
         )
 
     @torch.no_grad()
@@ -170,20 +163,15 @@ class RowStatistics:
 
     def _vote(self, at: Tensor, seen: Observation) -> None:
         candidate = self._state["candidate"][at].long()
-        votes = self._state["candidate_votes"][at].float()
+        votes = self._state["candidate_votes"][at]
         agrees = seen.runner_up == candidate
         votes = torch.where(agrees, votes + seen.runner_up_probs, votes - seen.runner_up_probs)
         # Of a row without a candidate any vote is the first, even one of probability 0.
         overturned = (votes < 0) | (candidate < 0)
-        new_visits = (self._state["candidate_visits"][at].int() + 1).clamp_max(_MOST_VISITS)
-        mean = self._state["candidate_prob"][at]
-        new_mean = mean + (seen.candidate_probs - mean) / new_visits
         hits = (self._state["candidate_hits"][at].int() + agrees).clamp_max(_MOST_VISITS)
         self._put("candidate_hits", at, torch.where(overturned, 1, hits))
         self._put("candidate", at, torch.where(overturned, seen.runner_up, candidate))
         self._put("candidate_votes", at, votes.abs())
-        self._put("candidate_prob", at, torch.where(overturned, seen.runner_up_probs, new_mean))
-        self._put("candidate_visits", at, torch.where(overturned, 1, new_visits))
 
     def average_margin(self) -> Tensor:
         """Return the average margin of each row (its area under the margin, AUM): `[num_rows]` float32, 0 if unseen.
@@ -210,14 +198,9 @@ class RowStatistics:
         """
         return self._rows("correct") / self.visits.clamp(1, _MOST_VISITS)
 
-    def candidates(self) -> tuple[Tensor, Tensor]:
-        """Return the best label other than the given one, and its confidence.
-
-        Returns:
-            `[num_rows]` int64 labels (-1 if unseen) and `[num_rows]` float32: the average probability of that label
-            since it became the candidate.
-        """
-        return self._rows("candidate").long(), self._rows("candidate_prob").clone()
+    def candidates(self) -> Tensor:
+        """Return the best label other than the given one: `[num_rows]` int64, -1 if unseen."""
+        return self._rows("candidate").long()
 
     def candidate_share(self) -> Tensor:
         """Return the share of visits at which the candidate was the best other label: `[num_rows]` float32.

@@ -5,29 +5,32 @@ import inspect
 import math
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_fp16
 from .errors import InputError
 from .heads import base_classifier
+from .margin_history import MARGINS_FILE, MarginHistory
 from .method_config import MethodConfig
 from .networks import OwnState, num_labels_of
+from .replaced import replaced
 from .replicas import check_replicas, checksum, checksum_of_text
 from .resumable_trainer import ResumableTrainer, Stateful
 from .row_data import ROW_ID, RowCollator, RowDataset
 from .row_scores import RowScores
 from .row_statistics import Observation, RowStatistics
-from .sampling import by_epoch, innermost_sampler
+from .sampling import EpochCallback, by_epoch, innermost_sampler
 from .step_rows import StepRows, pop_rows, without_fillers
+from .term_means import TermMeans
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from .report.label_issues import LabelIssues
 
 _COMMON_LABEL_NAMES = ("labels", "label", "label_ids")
 
@@ -85,14 +88,15 @@ class RowTrainer(ResumableTrainer):
         if self.train_dataset is not None:
             self._check_train_dataset()
         self.row_statistics: RowStatistics | None = None
-        self._terms: dict[str, Tensor] = {}
-        self._term_steps = 0
+        self._terms = TermMeans()
         self._share = 1.0
         self._rows_per_epoch = 0
         self._sampler: Any = None
         self._warned_of_skipped = False
         self._rows: RowDataset | None = None
-        self.add_callback(_EpochOfRows(self))
+        self._epoch = 0
+        self._history: MarginHistory | None = None
+        self.add_callback(EpochCallback(self.set_epoch))
 
     # ---- Rows: the training batches carry the number of each row ----
 
@@ -111,7 +115,7 @@ class RowTrainer(ResumableTrainer):
             collator = self._get_collator_with_removed_columns(collator, description="training")
         self._rows = RowDataset(dataset)
         row_collator = RowCollator(collator, self._label_names(), self.num_labels)
-        with _replaced(self, "data_collator", row_collator):
+        with replaced(self, "data_collator", row_collator):
             loader = self._get_dataloader(
                 dataset=self._rows,
                 description="Training",
@@ -136,6 +140,7 @@ class RowTrainer(ResumableTrainer):
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the training rows and their sampler which epoch begins."""
+        self._epoch = epoch
         if self._rows is not None:
             self._rows.set_epoch(epoch)
         if hasattr(self._sampler, "set_epoch"):
@@ -148,7 +153,7 @@ class RowTrainer(ResumableTrainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         # With length grouping Trainer evaluates in a shuffled order, and predictions would not line up with the rows.
-        with _replaced(self.args, "train_sampling_strategy", "random"):
+        with replaced(self.args, "train_sampling_strategy", "random"):
             return super()._get_eval_sampler(eval_dataset)
 
     def _check_train_dataset(self) -> None:
@@ -237,9 +242,20 @@ class RowTrainer(ResumableTrainer):
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
         own = slice(None, None, self.views_per_row)  # margins come from the rows themselves, not from their views
         observation = self.row_statistics.observe(rows.ids[own], labels[own], logits.detach()[own])
-        self.row_statistics.record(Observation(*self.gather(observation, rows)))
+        self.record(Observation(*self.gather(observation, rows)))
         self.log_term("loss_ce", loss)
         return loss, outputs
+
+    def record(self, observation: Observation) -> None:
+        """Take in what a step shows of its rows, those of all processes."""
+        self.row_statistics.record(observation)
+        if self.args.margin_history and self.is_world_process_zero():
+            if self._history is None:
+                epochs, resumed = math.ceil(self.state.num_train_epochs), self.state.global_step > 0
+                path = Path(self.args.output_dir) / MARGINS_FILE
+                num_rows = len(self.row_statistics)
+                self._history = MarginHistory(path, epochs, num_rows, resumed, self._user_row_ids)
+            self._history.record(self._epoch, observation.row_ids, observation.margins)
 
     def gather(self, columns: Sequence[Tensor], rows: StepRows) -> tuple[Tensor, ...]:
         """Gather `[B]` tensors over all processes, in one message.
@@ -267,16 +283,12 @@ class RowTrainer(ResumableTrainer):
 
     def log_term(self, name: str, value: Tensor) -> None:
         """Note a number of this step; its mean over steps and processes appears in Trainer's next log."""
-        value = value.detach().float() * self._share
-        self._terms[name] = self._terms[name] + value if name in self._terms else value.clone()
+        self._terms.add(name, value.detach().float() * self._share)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the terms noted since the last log to Trainer's training logs."""
-        if "loss" in logs and self._terms:
-            means = torch.stack(list(self._terms.values())) / max(self._term_steps, 1)
-            means = self.accelerator.reduce(means, "mean").tolist()
-            logs = {**logs, **{name: round(mean, 6) for name, mean in zip(self._terms, means, strict=True)}}
-            self._terms, self._term_steps = {}, 0
+        if "loss" in logs and len(self._terms) > 0:
+            logs = {**logs, **self._terms.take(self.accelerator)}
             self._warn_of_skipped_rows()
             if self.args.check_replicas:
                 self._check_replicas()
@@ -284,7 +296,7 @@ class RowTrainer(ResumableTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Do Trainer's step and count it, for the means in the log."""
-        self._term_steps += 1
+        self._terms.count_step()
         return super().training_step(*args, **kwargs)
 
     def skipped_rows(self) -> int:
@@ -309,7 +321,8 @@ class RowTrainer(ResumableTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state anew; called whenever a training run starts."""
         self.row_statistics = RowStatistics(len(self.train_dataset), self.num_labels, self.state_device)
-        self._terms, self._term_steps = {}, 0
+        self._terms = TermMeans()
+        self._history = None  # opened at the first step, when it is known whether the run goes on with an earlier one
 
     @property
     def state_device(self) -> torch.device:
@@ -344,26 +357,33 @@ class RowTrainer(ResumableTrainer):
 
     # ---- The table ----
 
-    def label_issues(self) -> "pd.DataFrame":
+    def label_issues(self) -> "LabelIssues":
         """Return what training has shown of each row, most suspicious first.
 
         Returns:
-            One line per training row: `row_id`, `given_label` and `suggested_label` (names where the model's
-            configuration has them), `suggestion_confidence` (average probability of the suggestion), `score` (what
-            the method ranks the rows by; here the average margin), `alm` (average label-aware margin, in logits; for
-            methods without one the plain margin), `aum` (average margin), `weight` (in the cross-entropy, as the
-            averages now stand), `visits`, `is_issue`. Rows never seen stand at the end, without a suggestion.
+            [`LabelIssues`], a `pandas.DataFrame` with one line per training row and names of labels where the model's
+            configuration has them. `score` is what the method ranks the rows by (here the average margin); `alm` is
+            the plain margin for methods without a label-aware one; `weight` is that in the cross-entropy as the
+            averages now stand. Rows never seen stand at the end, without a suggestion. If the training set has a
+            column `text`, the table has the first 1,000 characters of each.
 
         Raises:
             InputError: nothing has been trained yet.
         """
-        from .report.label_issues import build_table
+        from .report.label_issues import LabelIssues
+        from .report.table import build_table, excerpts
 
         if self.row_statistics is None:
             raise InputError("there is no table before training: call train() first")
-        return build_table(
-            self.row_statistics, self.row_scores(), row_ids=self._user_row_ids, label_names=self._names_of_labels()
+        names = self._names_of_labels()
+        table = build_table(
+            self.row_statistics,
+            self.row_scores(),
+            row_ids=self._user_row_ids,
+            label_names=names,
+            texts=excerpts(self.train_dataset),
         )
+        return LabelIssues(table, names, self.train_dataset)
 
     def row_scores(self) -> RowScores:
         """Return how the method judges the rows; methods override this: here by their average margin."""
@@ -375,23 +395,3 @@ class RowTrainer(ResumableTrainer):
         if not names or len(names) != self.num_labels:
             return None
         return [str(names[index]) for index in range(self.num_labels)]
-
-
-class _EpochOfRows(TrainerCallback):
-    """Passes the number of each epoch on to the training rows."""
-
-    def __init__(self, trainer: RowTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.set_epoch(math.floor((state.epoch or 0) + 1e-6))
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Any:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

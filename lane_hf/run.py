@@ -29,15 +29,16 @@ from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
+from .report.run_record import write_issues
 from .resumable_trainer import disk_errors_named
 from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
-from .run_data import make_collator, noise_rate, prepare_data, tokenise
+from .run_data import given_distances, make_collator, noise_rate, prepare_data, tokenise
 from .summary import printable, summarise
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from .report.label_issues import LabelIssues
 
 
 class Result(NamedTuple):
@@ -51,7 +52,7 @@ class Result(NamedTuple):
     """
 
     metrics: dict[str, float]
-    issues: "pd.DataFrame | None"
+    issues: "LabelIssues | None"
     texts: Sequence[str]
     output_dir: Path
 
@@ -90,7 +91,8 @@ def _say(text: str, stream: TextIO) -> None:
 def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig) -> Result:
     """Train, evaluate and predict as the arguments say, and write everything into `config.output_dir`.
 
-    Written are the checkpoint, `metrics.json`, `label_issues.parquet`, `predictions.csv` and `run_config.json`.
+    Written are the checkpoint, `metrics.json`, `label_issues.parquet`, `predictions.csv` and `run_config.json`, and in
+    `_report` what reports need besides, such as the texts.
 
     Raises:
         InputError: an argument, a file or a data set is wrong.
@@ -109,7 +111,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
     _write_run_config(output_dir, model_args, data_args, config)
     with disk_errors_named(f"the results in {output_dir}", output_dir):
-        metrics, issues = _train(trainer, data["train"], config, checkpoint)
+        distances = given_distances(data_args, data["train"])
+        metrics, issues = _train(trainer, data["train"], distances, checkpoint)
         if config.do_eval:
             metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
         if config.do_predict:
@@ -228,8 +231,9 @@ def _make_trainer(
 
 
 def _train(
-    trainer: RowTrainer, rows: Dataset, config: RunConfig, checkpoint: str | bool | None
-) -> tuple[dict[str, float], "pd.DataFrame | None"]:
+    trainer: RowTrainer, rows: Dataset, distances: np.ndarray | None, checkpoint: str | bool | None
+) -> tuple[dict[str, float], "LabelIssues | None"]:
+    config = trainer.args
     if not config.do_train:
         return {}, None
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
@@ -242,11 +246,11 @@ def _train(
         issues[FLIPPED_COLUMN] = flipped[issues["row_id"].to_numpy()]
         metrics |= detection_metrics(issues)
     if trainer.is_world_process_zero():
-        issues.to_parquet(Path(config.output_dir) / "label_issues.parquet", index=False)
+        write_issues(config.output_dir, issues, distances)
     return metrics, issues
 
 
-def detection_metrics(issues: "pd.DataFrame") -> dict[str, float]:
+def detection_metrics(issues: "LabelIssues") -> dict[str, float]:
     """Score a table of label issues against its column `is_flipped`.
 
     Returns:

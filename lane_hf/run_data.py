@@ -39,7 +39,7 @@ def prepare_data(args: DataArguments, config: RunConfig) -> DatasetDict:
     rate = noise_rate(args)
     if rate > 0:
         seed = config.seed if args.noise_seed is None else args.noise_seed
-        distances = _distances(args, data["train"]) if args.noise_kind == "semantic" else None
+        distances = given_distances(args, data["train"], required=True) if args.noise_kind == "semantic" else None
         data["train"] = inject_into_dataset(
             data["train"], kind=args.noise_kind, rate=rate, seed=seed, distances=distances, gamma=args.noise_gamma
         )
@@ -55,11 +55,23 @@ def _is_demo(args: DataArguments) -> bool:
     return args.train_file is None and args.dataset in (None, DEMO)
 
 
-def _distances(args: DataArguments, train: Dataset) -> np.ndarray:
+def given_distances(args: DataArguments, train: Dataset, required: bool = False) -> np.ndarray | None:
+    """Return the distances `[K, K]` of the labels that the arguments or the data set's entry give.
+
+    Args:
+        args: the arguments.
+        train: rows with their label names.
+        required: raise if there are none, instead of returning None.
+
+    Raises:
+        InputError: the labels have no such geometry.
+    """
     geometry = args.label_geometry
     if geometry is None:
         has_entry = args.train_file is None and args.dataset in names()
         geometry = entry(args.dataset).noise_geometry if has_entry else "none"
+        if geometry == "none" and not required:
+            return None
     elif geometry == "ordinal":
         return named_ordinal_distances(train.features["label"].names, args.label_order)
     return distances_for(geometry, train.features["label"].names)

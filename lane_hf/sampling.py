@@ -5,11 +5,13 @@ orders once anything else has drawn a different number of random numbers in them
 all. And a run that is resumed in the middle of an epoch would go on in another order than it began.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, RandomSampler, Sampler
+from transformers import TrainerCallback
 
 
 class EpochSampler(Sampler[int]):
@@ -64,3 +66,18 @@ def innermost_sampler(loader: DataLoader) -> Any:
     while hasattr(sampler, "batch_sampler"):
         sampler = sampler.batch_sampler
     return getattr(sampler, "sampler", None)
+
+
+class EpochCallback(TrainerCallback):
+    """Passes the number of each epoch on when it begins.
+
+    Args:
+        set_epoch: called with the number of the epoch, from 0.
+    """
+
+    def __init__(self, set_epoch: Callable[[int], None]) -> None:
+        self._set_epoch = set_epoch
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell which epoch begins; a resumed run begins in the middle of one."""
+        self._set_epoch(math.floor((state.epoch or 0) + 1e-6))

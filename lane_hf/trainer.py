@@ -190,7 +190,7 @@ class LaneTrainer(JointTrainer):
             margins = margin(logits, labels)[0]
         *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins), rows)
         observation = Observation(*fields)
-        self.row_statistics.record(observation)
+        self.record(observation)
         self.alm.update(observation.row_ids, all_margins)
         return observation.row_ids
 

@@ -70,6 +70,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "auxiliary_on_views": ("True", True),
         "gather_across_devices": ("True", True),
         "check_replicas": ("True", True),
+        "margin_history": ("True", True),
     }
     assert words.keys() == {each.name for each in OURS}
     parsed = parse(tmp_path, *(text for name, (word, _) in words.items() for text in (f"--{name}={word}",)))

@@ -19,7 +19,7 @@ from tiny import make_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from lane_hf.datasets.tables import SUFFIXES
-from lane_hf.report.label_issues import COLUMNS
+from lane_hf.report.table import COLUMNS
 from lane_hf.run import _predict, _version, detection_metrics, main, use_all_cores
 from lane_hf.run_arguments import run_config_class
 from lane_hf.trainer import LaneTrainer

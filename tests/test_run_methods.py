@@ -10,7 +10,7 @@ from job import Job
 from transformers import AutoModelForSequenceClassification
 
 from lane_hf.methods import METHODS
-from lane_hf.report.label_issues import COLUMNS
+from lane_hf.report.table import COLUMNS
 
 
 def arguments(job: Job, method: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lane_hf.report.label_issues import COLUMNS
+from lane_hf.report.table import COLUMNS
 from lane_hf.summary import printable, summarise
 
 METRICS = {

@@ -104,6 +104,7 @@ class AumConfig(StagedConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_range("percentile", self.percentile, 0, 100, open_low=True)
         check_range("runs", self.runs, 1, 3)
         if self.scoring_epochs is not None and not self.scoring_epochs >= 2:  # noqa: PLR2004

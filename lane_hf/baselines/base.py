@@ -67,7 +67,7 @@ class BaselineTrainer(JointTrainer):
         own = slice(None, None, self.views_per_row)
         observed = self.row_statistics.observe(rows.ids[own], labels[own], self.logits_of_rows(outputs, own))
         observation = Observation(*self.gather(observed, rows))
-        self.row_statistics.record(observation)
+        self.record(observation)
         logits, finite = finite_rows(outputs["logits"])
         loss = self.loss_of(Batch(logits, labels, finite, rows, outputs, observation.labels))
         self.log_term("loss_method", loss)

@@ -71,6 +71,7 @@ class CartographyConfig(StagedConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_choice("select", self.select, KINDS)
         check_range("fraction", self.fraction, 0, 1, open_low=True)
 

@@ -52,6 +52,12 @@ class StagedConfig(MethodConfig):
         },
     )
 
+    def check_fields(self) -> None:
+        """Raise `InputError` if a margin history is asked for: the stages see different rows."""
+        super().check_fields()
+        if self.margin_history:
+            raise InputError("margin_history=True is not supported by methods with several stages: leave it out")
+
 
 class Selection(NamedTuple):
     """Which rows the last run trains on, and how the rows were judged.

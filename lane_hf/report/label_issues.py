@@ -1,109 +1,144 @@
-"""The table of label issues: one line per training row, most suspicious first."""
+"""LabelIssues: the table that says which labels look wrong, and what to do about it."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from ..mixture import fit_mixture, label_probability
-from ..row_scores import RowScores
-from ..row_statistics import RowStatistics
+from ..errors import InputError
+from . import estimates
+from .estimates import NoiseRate
+from .table import COLUMNS, TEXT_COLUMN
 
-COLUMNS = (
-    "row_id",
-    "given_label",
-    "suggested_label",
-    "suggestion_confidence",
-    "noise_probability",
-    "runner_up_label",
-    "runner_up_share",
-    "score",
-    "alm",
-    "aum",
-    "confidence",
-    "variability",
-    "correctness",
-    "weight",
-    "visits",
-    "is_issue",
-)
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from .fix import Fixed
 
 
-def build_table(
-    statistics: RowStatistics,
-    judged: RowScores,
-    row_ids: np.ndarray | None = None,
-    label_names: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Build the table from the state of a training run; O(number of rows) memory.
+class LabelIssues(pd.DataFrame):
+    """One line per training row, the most suspicious first: a `pandas.DataFrame` that knows what it is about.
+
+    Columns:
+
+    - `row_id`: the row of the training set, or the user's own id;
+    - `given_label`, `suggested_label`, `suggestion_confidence` (probability that the suggestion is right);
+    - `noise_probability`: that the given label is wrong, from a mixture of two Gaussians on the averaged margins of
+      the rows with this label; `is_issue`: whether that is likely, or the method's own verdict;
+    - `runner_up_label`, `runner_up_share`: the best other label, and at how many of the visits it was that (at least);
+    - `score` (the method ranks by it), `alm` (average label-aware margin), `aum` (average margin), all in logits;
+    - `confidence`, `variability`, `correctness`: mean and standard deviation of the given label's probability, and
+      share of the visits at which it was predicted (a data map's coordinates);
+    - `weight` in the cross-entropy, `visits` in training;
+    - `text` (an excerpt) where the training set has texts, `is_flipped` where labels were spoiled on purpose.
+
+    Selecting rows or columns gives a plain `DataFrame`.
 
     Args:
-        statistics: what was recorded of each row.
-        judged: what the method says of the rows.
-        row_ids: `[num_rows]` the user's names of the rows; None numbers them from 0.
-        label_names: names of the labels; None leaves their numbers.
+        data: a table with these columns.
+        label_names: all labels; None takes those that occur.
+        dataset: what was trained on, for [`fix`].
 
-    Returns:
-        The columns of `COLUMNS`. Unless the method has a verdict of its own, a row is an issue if its margin is
-        negative and it more likely belongs to the lower than to the higher component of a mixture of two Gaussians on
-        the margins of the rows with its label; its suggestion is then the best other label, else its given label. Rows
-        never seen stand at the end.
+    Raises:
+        InputError: a column is missing.
+
+    Source of the data map: Swayamdipta et al., "Dataset Cartography", EMNLP 2020.
 
     Example:
-        >>> statistics = RowStatistics(num_rows=2, num_labels=2)
-        >>> build_table(statistics, RowScores(torch.zeros(2), torch.ones(2))).is_issue.tolist()
-        [False, False]
+        >>> issues = trainer.label_issues()  # doctest: +SKIP
+        >>> issues.noise_rate()  # doctest: +SKIP
+        NoiseRate(estimate=0.197, low=0.19, high=0.205)
+        >>> fixed = issues.fix(min_confidence=0.9)  # doctest: +SKIP
     """
-    margins = statistics.average_margin() if judged.margins is None else judged.margins
-    scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
-    visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
-    seen = visits > 0
-    noise = _noise_probability(margins, labels, seen)
-    is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
-    is_issue &= seen
-    candidates, candidate_confidence = (each.cpu() for each in statistics.candidates())
-    suggested = torch.where(is_issue, candidates, labels)
-    confidence = torch.where(is_issue, candidate_confidence, statistics.given_confidence().cpu())
 
-    def of_seen(numbers: Tensor) -> np.ndarray:
-        return torch.where(seen, numbers.cpu(), torch.nan).numpy()
+    _metadata = ["label_names", "dataset"]  # noqa: RUF012 -- pandas wants a list
+    label_names: list[str] | None = None
+    dataset: Any = None
 
-    table = pd.DataFrame(
-        {
-            "row_id": np.arange(len(scores)) if row_ids is None else row_ids,
-            "given_label": _named(labels, label_names),
-            "suggested_label": _named(suggested, label_names),
-            "suggestion_confidence": of_seen(confidence),
-            "noise_probability": of_seen(noise),
-            "runner_up_label": _named(candidates, label_names),
-            "runner_up_share": of_seen(statistics.candidate_share()),
-            "score": of_seen(scores),
-            "alm": of_seen(margins),
-            "aum": of_seen(statistics.average_margin()),
-            "confidence": of_seen(statistics.given_confidence()),
-            "variability": of_seen(statistics.given_variability()),
-            "correctness": of_seen(statistics.correctness()),
-            "weight": weights.numpy(),
-            "visits": visits.numpy(),
-            "is_issue": is_issue.numpy(),
-        },
-        columns=list(COLUMNS),
-    )
-    return table.sort_values("score", kind="stable", na_position="last", ignore_index=True)
+    def __init__(
+        self, data: pd.DataFrame, label_names: Sequence[str] | None = None, dataset: "Dataset | None" = None
+    ) -> None:
+        super().__init__(data)
+        missing = [column for column in COLUMNS if column not in data.columns]
+        if missing:
+            raise InputError(f"this is no table of label issues: it has no column {missing[0]!r}")
+        self.label_names = None if label_names is None else list(label_names)
+        self.dataset = dataset
 
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
 
-def _noise_probability(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
-    noise = torch.zeros_like(margins)
-    if bool(seen.any()):
-        mixture = fit_mixture(margins[seen], labels[seen], int(labels.max()) + 1)
-        noise[seen] = 1 - label_probability(margins[seen], mixture, labels[seen])
-    return noise
+    # ---- What it says of the data set ----
 
+    def noise_rate(self) -> NoiseRate:
+        """Return the estimated share of wrong labels with its 95% interval; see [`estimates.noise_rate`]."""
+        return estimates.noise_rate(self)
 
-def _named(labels: Tensor, names: Sequence[str] | None) -> pd.Series:
-    numbers = pd.Series(labels.numpy()).astype("Int64").mask(labels.numpy() < 0)
-    if names is None:
-        return numbers
-    return numbers.map(dict(enumerate(names)), na_action="ignore").astype("string")
+    def expected_precision(self, number: int | None = None) -> float:
+        """Return the share of wrong labels to expect among the `number` most suspicious rows, or among the issues."""
+        return estimates.expected_precision(self, number)
+
+    def per_label(self) -> pd.DataFrame:
+        """Return a line per given label: rows, issues, noise rate, and a note if it is too rare to be judged."""
+        return estimates.per_label(self, self.label_names)
+
+    def noise_matrix(self) -> pd.DataFrame:
+        """Return which labels stand for which: `[K, K]`, given by suggested, each row summing to 1."""
+        return estimates.noise_matrix(self, self.label_names)
+
+    def label_similarity(self) -> pd.DataFrame:
+        """Return how close the classifier found labels to each other: `[K, K]`, symmetric, in [0, 1]."""
+        return estimates.label_similarity(self, self.label_names)
+
+    # ---- What to do about it ----
+
+    def fix(
+        self, *, min_confidence: float = 0.9, action: str = "relabel", output: str | Path | None = None
+    ) -> "Fixed":
+        """Return the training set with wrong labels replaced or their rows dropped; nothing is overwritten.
+
+        See [`lane_hf.report.fix.fix_dataset`]. It prints first what precision to expect.
+
+        Args:
+            min_confidence: only rows whose suggestion (`relabel`) or whose wrongness (`drop`) is at least as probable.
+            action: 'relabel', 'drop', or 'review': change nothing, and write the issues into a queue for people.
+            output: file of the queue, for 'review'.
+        """
+        from .fix import fix_dataset
+
+        if self.dataset is None:
+            raise InputError(
+                "this table does not know its data set: use lane_hf.report.fix.fix_dataset(dataset, issues)"
+            )
+        return fix_dataset(self.dataset, self, min_confidence=min_confidence, action=action, output=output)
+
+    # ---- Where it goes ----
+
+    def to_dataset(self, include_text: bool = False) -> "Dataset":
+        """Return the table as a `datasets.Dataset`; without the texts unless asked."""
+        from datasets import Dataset
+
+        table = self if include_text else self.drop(columns=TEXT_COLUMN, errors="ignore")
+        return Dataset.from_pandas(pd.DataFrame(table), preserve_index=False)
+
+    def push_to_hub(self, repo_id: str, include_text: bool = False, **kwargs: Any) -> Any:
+        """Publish the table as a data set on the Hub: ids and scores, texts only if asked.
+
+        Args:
+            repo_id: such as "user/my-label-issues".
+            include_text: publish the excerpts of the texts too.
+            **kwargs: further arguments of `datasets.Dataset.push_to_hub`; `private` is True unless given.
+        """
+        return self.to_dataset(include_text).push_to_hub(repo_id, **{"private": True, **kwargs})
+
+    def write(self, path: str | Path) -> None:
+        """Write the table, with texts, as csv, tsv, json, jsonl or parquet, as the suffix says.
+
+        Raises:
+            InputError: the suffix is unknown, or the file cannot be written.
+        """
+        from ..datasets.tables import write_table
+
+        write_table(self, path)

@@ -13,7 +13,7 @@ from variants import assert_comes_back, assert_finite, assert_same_state, train_
 from lane_hf import InputError, RowTrainer, baselines
 from lane_hf.baselines.staged import StagedTrainer
 from lane_hf.methods import METHODS, method_of
-from lane_hf.report.label_issues import COLUMNS
+from lane_hf.report.table import COLUMNS
 
 load = AutoModelForSequenceClassification.from_pretrained
 ALL = pytest.mark.parametrize("method", [name for name in METHODS if name not in ("lane", "plain")])

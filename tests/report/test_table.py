@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lane_hf.mixture import clean_probability, fit_mixture, label_probability
-from lane_hf.report.label_issues import COLUMNS, build_table
+from lane_hf.report.table import COLUMNS, build_table
 from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import RowStatistics
 
@@ -21,7 +21,7 @@ UNSEEN = [7, 60]
 NAMES = ["ant", "bee", "cow"]
 
 
-def noisy_run() -> tuple[RowStatistics, Tensor, Tensor, Tensor]:
+def noisy_run(spread: float = 0.3) -> tuple[RowStatistics, Tensor, Tensor, Tensor]:
     """Statistics of rows of which every fourth is mislabelled and two were never seen; scores; labels; mislabelled."""
     generator = torch.Generator().manual_seed(0)
     true, bad = torch.arange(ROWS) % LABELS, torch.arange(ROWS) % 4 == 0
@@ -29,7 +29,7 @@ def noisy_run() -> tuple[RowStatistics, Tensor, Tensor, Tensor]:
     statistics = RowStatistics(ROWS, LABELS)
     seen = torch.tensor([row for row in range(ROWS) if row not in UNSEEN])
     for _ in range(3):
-        logits = 0.3 * torch.randn(ROWS, LABELS, generator=generator)
+        logits = spread * torch.randn(ROWS, LABELS, generator=generator)
         logits[torch.arange(ROWS), true] += 4.0
         statistics.record(statistics.observe(seen, given[seen], logits[seen]))
     return statistics, 2 * statistics.average_margin(), given, bad
@@ -62,13 +62,11 @@ def test_each_column_holds_what_was_recorded_of_its_row() -> None:
     table = make_table().sort_values("row_id")[:]
     table = table[~table["row_id"].isin(UNSEEN)]
     rows = torch.tensor(table["row_id"].to_numpy())
-    candidates, confidence = statistics.candidates()
+    candidates, share = statistics.candidates(), statistics.candidate_share()
     issue = torch.tensor(table["is_issue"].to_numpy())
     assert 5 < int(issue.sum()) < 25
     assert table["given_label"].tolist() == given[rows].tolist()
     assert table["suggested_label"].tolist() == torch.where(issue, candidates[rows], given[rows]).tolist()
-    expected = torch.where(issue, confidence[rows], statistics.given_confidence()[rows])
-    assert table["suggestion_confidence"].tolist() == expected.tolist()
     assert table["alm"].tolist() == scores[rows].tolist()
     assert table["aum"].tolist() == statistics.average_margin()[rows].tolist()
     assert table["weight"].tolist() == torch.linspace(0.0, 1.0, ROWS)[rows].tolist()
@@ -78,9 +76,11 @@ def test_each_column_holds_what_was_recorded_of_its_row() -> None:
     assert table["confidence"].tolist() == statistics.given_confidence()[rows].tolist()
     assert table["variability"].tolist() == statistics.given_variability()[rows].tolist()
     assert table["correctness"].tolist() == statistics.correctness()[rows].tolist()
-    mixture = fit_mixture(scores[rows], given[rows], LABELS)
-    doubted = 1 - label_probability(scores[rows], mixture, given[rows])
+    margins = statistics.average_margin()[rows]
+    doubted = 1 - label_probability(margins, fit_mixture(margins, given[rows], LABELS), given[rows])
     assert table["noise_probability"].tolist() == doubted.tolist()
+    expected = torch.where(issue, doubted * share[rows], 1 - doubted)
+    assert table["suggestion_confidence"].tolist() == expected.tolist()
 
 
 def test_mislabelled_rows_are_the_issues_and_get_their_true_label() -> None:
@@ -100,14 +100,15 @@ def test_an_issue_is_a_row_with_another_suggestion(names: list[str] | None) -> N
 
 
 def test_is_issue_follows_the_mixture_per_label() -> None:
-    statistics, scores, given, _ = noisy_run()
-    scores = scores + 6 * torch.randn(ROWS, generator=torch.Generator().manual_seed(1))  # the humps overlap
+    statistics, scores, given, _ = noisy_run(spread=4.0)  # the humps overlap
     seen = torch.tensor([row for row in range(ROWS) if row not in UNSEEN])
-    mixture = fit_mixture(scores[seen], given[seen], LABELS)
-    probability = clean_probability(scores[seen], mixture, given[seen])
+    margins = statistics.average_margin()[seen]
+    mixture = fit_mixture(margins, given[seen], LABELS)
+    probability = clean_probability(margins, mixture, given[seen])
     assert ((probability > 0.1) & (probability < 0.5)).any()
     assert ((probability > 0.5) & (probability < 0.9)).any()
-    expected = probability < 0.5
+    expected = (probability < 0.5) & (margins < 0)
+    assert expected.any()
     table = build_table(statistics, judged(scores, torch.ones(ROWS))).set_index("row_id")
     assert table.loc[seen.tolist(), "is_issue"].tolist() == expected.tolist()
 
@@ -178,7 +179,7 @@ def test_the_table_is_not_a_view_of_the_statistics() -> None:
 LARGE = """
 import sys, torch
 from pathlib import Path
-from lane_hf.report.label_issues import build_table
+from lane_hf.report.table import build_table
 from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import Observation, RowStatistics
 
@@ -192,7 +193,7 @@ statistics, ids = RowStatistics(rows, labels), torch.arange(rows)
 given, bad = ids % labels, ids % 7 == 0
 scores = torch.where(bad, -3.0, 3.0) + 0.5 * torch.randn(rows, generator=torch.Generator().manual_seed(0))
 ones = torch.ones(rows)
-statistics.record(Observation(ids, given, scores, 0.5 * ones, (given + 1) % labels, 0.25 * ones, 0.0 * ones))
+statistics.record(Observation(ids, given, scores, 0.5 * ones, (given + 1) % labels, 0.25 * ones))
 before = status("VmRSS")
 names = [f"label {label}" for label in range(labels)]
 table = build_table(statistics, RowScores(scores, ones, scores), label_names=names)

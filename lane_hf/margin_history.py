@@ -1,0 +1,59 @@
+"""MarginHistory: the margin of every row in every epoch, on disk."""
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from .buffer import PADDING_ID
+
+MARGINS_FILE = "_report/margins.npy"  # in a run's folder; the Hub client leaves out what begins with an underscore
+ROW_IDS_FILE = "row_ids.npy"
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+class MarginHistory:
+    """A file of float16 margins, `[epochs, num_rows]`: 2 bytes a visit, none of them in memory.
+
+    The file is an ordinary `.npy`; NaN stands where a row was not visited. Every batch is written when it is seen, so
+    that a kill loses nothing that was written before it, and a resumed run writes the same numbers once more.
+
+    Args:
+        path: the file; its folder is made if needed.
+        epochs: how many epochs training has.
+        num_rows: number of rows of the training set.
+        keep: go on with a file that is there, if it has this shape; otherwise start anew.
+        row_ids: `[num_rows]` the user's names of the rows, written beside the file as `row_ids.npy`.
+
+    Example:
+        >>> history = MarginHistory("/tmp/margins.npy", epochs=2, num_rows=3)  # doctest: +SKIP
+        >>> history.record(0, torch.tensor([2]), torch.tensor([-1.5]))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, path: str | Path, epochs: int, num_rows: int, keep: bool = False, row_ids: np.ndarray | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if row_ids is not None:
+            np.save(path.with_name(ROW_IDS_FILE), row_ids)
+        if keep and path.is_file():
+            self._margins = np.lib.format.open_memmap(path, mode="r+")
+            if self._margins.shape == (epochs, num_rows) and self._margins.dtype == np.float16:
+                return
+        self._margins = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(epochs, num_rows))
+        self._margins[:] = np.nan
+
+    def record(self, epoch: int, row_ids: Tensor, margins: Tensor) -> None:
+        """Write the margins of a batch.
+
+        Args:
+            epoch: number of the epoch, from 0; later ones than the file has are left out.
+            row_ids: `[B]`; padding (-1) is left out.
+            margins: `[B]` in logits, cut to what float16 holds.
+        """
+        if epoch >= len(self._margins):
+            return
+        ids, values = row_ids.cpu(), margins.detach().float().clamp(-_LARGEST, _LARGEST).cpu()
+        counted = ids != PADDING_ID
+        self._margins[epoch, ids[counted].numpy()] = values[counted].numpy()

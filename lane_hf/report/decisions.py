@@ -1,0 +1,88 @@
+"""Decisions of people about single rows, applied to the table that was trained on."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..display import excerpt, quoted
+from ..errors import InputError
+from ..row_data import ROW_ID
+from .fix import Fixed, apply_changes, make_changes
+
+if TYPE_CHECKING:
+    from .label_issues import LabelIssues
+
+_DECISIONS = ("keep", "relabel", "drop")
+
+
+def apply_decisions(
+    table: pd.DataFrame, decisions: pd.DataFrame, issues: "LabelIssues", *, label_column: str
+) -> Fixed:
+    """Apply what people decided, row by row.
+
+    Args:
+        table: the rows that were trained on.
+        decisions: with `row_id` and `decision` ('keep', 'relabel' or 'drop'; empty rows are undecided and stay) and,
+            for 'relabel', `new_label` (the suggested label if empty); or with `row_id` and `label`, the right label
+            of each row that was looked at.
+        issues: the label table.
+        label_column: column of labels in `table`.
+
+    Raises:
+        InputError: a column is missing, or a decision or label is unknown, with the line where it stands.
+    """
+    changes = _decided(decisions, issues.drop_duplicates(ROW_ID).set_index(ROW_ID))
+    return apply_changes(table, changes, issues, label_column)
+
+
+def _decided(decisions: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
+    needed = "decision" if "decision" in decisions else "label"
+    for column in (ROW_ID, needed):
+        if column not in decisions:
+            raise InputError(
+                f"the decisions have no column {column!r}: they need row_id and decision, or row_id and label"
+            )
+    known = set(issues["given_label"].dropna()) | set(issues["runner_up_label"].dropna())
+    by_text = {str(label): label for label in known}
+    ids = {str(row_id): row_id for row_id in issues.index}
+    lines, seen = [], set()
+    for number, row in enumerate(decisions.to_dict("records"), start=1):
+        row_id = ids.get(str(row[ROW_ID]).removesuffix(".0"))
+        if row_id is None:
+            raise InputError(f"decision {number}: there is no row {excerpt(str(row[ROW_ID]))} in the label table")
+        if row_id in seen:
+            raise InputError(f"decision {number}: row {row_id} is decided twice")
+        seen.add(row_id)
+        given = issues.at[row_id, "given_label"]
+        after = _new_label(row, number, given, issues.at[row_id, "suggested_label"], by_text)
+        if pd.isna(after) or after != given:
+            lines.append((row_id, given, after))
+    columns = list(zip(*lines, strict=True)) if lines else [[], [], []]
+    return make_changes(*columns, np.nan, "review") if lines else make_changes([], [], [], [], "review")
+
+
+def _new_label(row: dict[str, Any], number: int, given: Any, suggested: Any, by_text: dict[str, Any]) -> Any:
+    """Return the label that was decided on, the given one if it stays, missing if the row goes."""
+    decision, wanted = (_word(row, "decision"), _word(row, "new_label"))
+    if "decision" not in row:
+        decision, wanted = "relabel", _word(row, "label") or str(given)
+    decision = decision.lower()
+    if decision in ("", "keep"):
+        return given
+    if decision == "drop":
+        return pd.NA
+    if decision != "relabel":
+        raise InputError(
+            f"decision {number}: {quoted(decision)} is unknown, expected one of {', '.join(_DECISIONS)}, or nothing"
+        )
+    if not wanted:
+        return suggested
+    if wanted not in by_text:
+        raise InputError(f"decision {number}: there is no label {quoted(wanted)} in the label table")
+    return by_text[wanted]
+
+
+def _word(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    return "" if value is None or pd.isna(value) else str(value).strip()

@@ -1,0 +1,207 @@
+"""Fixing labels: replace or drop what a label table finds wrong, with a log of every change.
+
+Nothing is overwritten: a new table or data set is returned, the label before the fix stands in a column of its own.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..display import quoted
+from ..errors import InputError
+from ..row_data import ROW_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from datasets import Dataset
+
+    from .label_issues import LabelIssues
+
+BEFORE_COLUMN = "label_before_fix"
+ACTIONS = ("relabel", "drop", "review")
+
+
+class Fixed(NamedTuple):
+    """What a fix returns.
+
+    Attributes:
+        data: the new table (`pandas.DataFrame`) or data set (`datasets.Dataset`).
+        changes: one line per changed row: `row_id`, `before`, `after` (missing if the row was dropped), `confidence`
+            (NaN for a person's decision), `source` ('suggestion' or 'review').
+    """
+
+    data: Any
+    changes: pd.DataFrame
+
+
+def plan(issues: "LabelIssues", *, min_confidence: float = 0.9, action: str = "relabel") -> pd.DataFrame:
+    """Return which rows a fix would change: the `changes` of [`Fixed`].
+
+    Args:
+        issues: the label table.
+        min_confidence: 'relabel' takes issues whose suggestion is right with at least this probability, 'drop' those
+            whose label is wrong with at least this probability.
+        action: 'relabel' or 'drop'.
+
+    Raises:
+        InputError: an argument makes no sense.
+    """
+    if action not in ACTIONS[:2]:
+        raise InputError(f"action={action!r} is unknown: choose relabel or drop")
+    if not 0 <= min_confidence <= 1:
+        raise InputError(f"min_confidence must be in [0, 1], got {min_confidence}")
+    column = "suggestion_confidence" if action == "relabel" else "noise_probability"
+    chosen = issues[issues["is_issue"] & (issues[column] >= min_confidence)]
+    after = chosen["suggested_label"] if action == "relabel" else pd.NA
+    return make_changes(chosen[ROW_ID], chosen["given_label"], after, chosen[column], "suggestion")
+
+
+def expectation(issues: "LabelIssues", changes: pd.DataFrame, action: str) -> str:
+    """Put into words what a plan is expected to do, before it is done."""
+    if changes.empty:
+        return "No label is certain enough to be changed: lower min_confidence, or review the issues."
+    noise = issues.set_index(ROW_ID).loc[changes[ROW_ID], "noise_probability"].mean()
+    words = f"{len(changes)} of {len(issues)} rows will be {'relabelled' if action == 'relabel' else 'dropped'}: "
+    words += f"expected precision {noise:.1%} (their labels are wrong)"
+    if action == "relabel":
+        words += f", {changes['confidence'].mean():.1%} (the new labels are right)"
+    return f"{words}."
+
+
+def fix_table(
+    table: pd.DataFrame,
+    issues: "LabelIssues",
+    *,
+    label_column: str,
+    min_confidence: float = 0.9,
+    action: str = "relabel",
+) -> Fixed:
+    """Relabel or drop rows of a table.
+
+    Args:
+        table: the rows that were trained on, in the same order or with their `row_id`.
+        issues: the label table.
+        label_column: column of labels in `table`.
+        min_confidence: see [`plan`].
+        action: see [`plan`].
+
+    Returns:
+        [`Fixed`] with a new table: labels replaced, the former ones in `label_before_fix`.
+
+    Raises:
+        InputError: an argument makes no sense, or the table is not the one that was trained on.
+
+    Example:
+        >>> fixed = fix_table(table, issues, label_column="label")  # doctest: +SKIP
+        >>> fixed.data.to_csv("fixed.csv", index=False)  # doctest: +SKIP
+    """
+    changes = plan(issues, min_confidence=min_confidence, action=action)
+    return apply_changes(table, changes, issues, label_column)
+
+
+def fix_dataset(
+    dataset: "Dataset",
+    issues: "LabelIssues",
+    *,
+    min_confidence: float = 0.9,
+    action: str = "relabel",
+    output: "str | Path | None" = None,
+    label_column: str | None = None,
+) -> Fixed:
+    """Relabel or drop rows of a data set, or queue them for review; prints first what to expect.
+
+    Args:
+        dataset: what was trained on.
+        issues: the label table.
+        min_confidence: see [`plan`].
+        action: 'relabel', 'drop', or 'review': change nothing, and write all issues into `output`.
+        output: file of the review queue (.jsonl), for 'review' only.
+        label_column: None takes the first of labels, label, label_ids.
+
+    Returns:
+        [`Fixed`] with a new data set; labels keep their feature, such as `ClassLabel`.
+
+    Raises:
+        InputError: an argument makes no sense, or the data set is not the one that was trained on.
+
+    Example:
+        >>> fixed = fix_dataset(train, issues, action="drop", min_confidence=0.95)  # doctest: +SKIP
+    """
+    if action not in ACTIONS:
+        raise InputError(f"action={action!r} is unknown: choose one of {', '.join(ACTIONS)}")
+    if (action == "review") != (output is not None):
+        raise InputError("action='review' writes into output: give both or none of them")
+    if output is not None:
+        from .review import write_review_queue
+
+        paths = write_review_queue(issues, output)
+        print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- what the issue of a fix is, said aloud
+        return Fixed(dataset, make_changes([], [], [], [], "review"))
+    names = [label_column] if label_column else ["labels", "label", "label_ids"]
+    column = next((name for name in names if name in dataset.column_names), None)
+    if column is None:
+        raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
+    feature = dataset.features[column]
+    coded = getattr(feature, "names", None)
+    values = dataset.with_format(None)[column][:]
+    needed = {column: [coded[value] for value in values] if coded else values}
+    if ROW_ID in dataset.column_names:
+        needed[ROW_ID] = dataset.with_format(None)[ROW_ID][:]
+    changes = plan(issues, min_confidence=min_confidence, action=action)
+    print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
+    after = apply_changes(pd.DataFrame(needed), changes, issues, column).data
+    labels = [coded.index(label) for label in after[column]] if coded else after[column].tolist()
+    fixed = dataset.select(after.index.tolist())
+    fixed = fixed.add_column(BEFORE_COLUMN, fixed.with_format(None)[column][:], feature=feature)
+    order = fixed.column_names
+    fixed = fixed.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
+    return Fixed(fixed, changes)
+
+
+def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source: str) -> pd.DataFrame:
+    """Return a log of changes, as in [`Fixed`], from its columns."""
+    columns = {ROW_ID: row_ids, "before": before, "after": after, "confidence": confidence, "source": source}
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def apply_changes(table: pd.DataFrame, changes: pd.DataFrame, issues: "LabelIssues", label_column: str) -> Fixed:
+    """Return a table with changes made, having checked that it is the table that was trained on."""
+    if label_column not in table.columns:
+        raise InputError(f"there is no column {label_column!r}: name the column of labels")
+    if BEFORE_COLUMN in table.columns:
+        raise InputError(f"there is a column {BEFORE_COLUMN!r} already: rename or remove it")
+    position = _positions(table, issues, label_column)
+    fixed = table.assign(**{BEFORE_COLUMN: table[label_column]})
+    at = [position[row_id] for row_id in changes[ROW_ID]]
+    dropped = changes["after"].isna().to_numpy(bool)
+    labels = fixed[label_column].to_numpy(object, copy=True)
+    for where, after in zip(np.asarray(at)[~dropped], changes["after"][~dropped], strict=True):
+        labels[where] = after
+    fixed[label_column] = pd.Series(labels, index=fixed.index).infer_objects()
+    return Fixed(fixed.drop(index=fixed.index[np.asarray(at, dtype=int)[dropped]]), changes)
+
+
+def _positions(table: pd.DataFrame, issues: "LabelIssues", label_column: str) -> dict[Any, int]:
+    """Return where each row id stands in the table, having checked that it is the table that was trained on."""
+    if len(table) != len(issues):
+        raise InputError(f"the table has {len(table)} rows, the label table {len(issues)}: it is another table")
+    ids = table[ROW_ID].tolist() if ROW_ID in table.columns else range(len(table))
+    position = {_as_id(row_id): number for number, row_id in enumerate(ids)}
+    labels = table[label_column].map(str).to_numpy()
+    for row_id, given in zip(issues[ROW_ID], issues["given_label"], strict=True):
+        where = position.get(row_id)
+        if where is None:
+            raise InputError(f"the table has no row with row_id {row_id}: it is another table")
+        if not pd.isna(given) and labels[where] != str(given):
+            raise InputError(
+                f"row {row_id}: its label is {quoted(labels[where])}, but it was trained with {quoted(given)}: the "
+                "table has changed since"
+            )
+    return position
+
+
+def _as_id(row_id: Any) -> Any:
+    text = str(row_id)
+    return int(text) if text.lstrip("-").isdecimal() else row_id

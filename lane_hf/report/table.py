@@ -1,0 +1,133 @@
+"""The table of label issues: one line per training row, most suspicious first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..mixture import fit_mixture, label_probability
+from ..row_scores import RowScores
+from ..row_statistics import RowStatistics
+
+TEXT_COLUMN = "text"
+EXCERPT_LENGTH = 1000
+COLUMNS = (
+    "row_id",
+    "given_label",
+    "suggested_label",
+    "suggestion_confidence",
+    "noise_probability",
+    "runner_up_label",
+    "runner_up_share",
+    "score",
+    "alm",
+    "aum",
+    "confidence",
+    "variability",
+    "correctness",
+    "weight",
+    "visits",
+    "is_issue",
+)
+
+
+def build_table(
+    statistics: RowStatistics,
+    judged: RowScores,
+    row_ids: np.ndarray | None = None,
+    label_names: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Build the table from the state of a training run; O(number of rows) memory.
+
+    Args:
+        statistics: what was recorded of each row.
+        judged: what the method says of the rows.
+        row_ids: `[num_rows]` the user's names of the rows; None numbers them from 0.
+        label_names: names of the labels; None leaves their numbers.
+        texts: `[num_rows]` excerpts, for a further column `text`.
+
+    Returns:
+        The columns of `COLUMNS`, and `text` if there are texts. Unless the method has a verdict of its own, a row is
+        an issue if its average margin is negative and it more likely belongs to the lower than to the higher component
+        of a mixture of two Gaussians on the average margins of the rows with its label. (Label-aware margins divide
+        by small probabilities: their long tail is no Gaussian.) Its suggestion is then the best other label, with the
+        probability that the given label is wrong times the share of visits at which this was the best other one; else
+        its given label. Rows never seen stand at the end.
+
+    Example:
+        >>> statistics = RowStatistics(num_rows=2, num_labels=2)
+        >>> build_table(statistics, RowScores(torch.zeros(2), torch.ones(2))).is_issue.tolist()
+        [False, False]
+    """
+    margins = statistics.average_margin() if judged.margins is None else judged.margins
+    scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
+    visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
+    seen = visits > 0
+    noise = _noise_probability(statistics.average_margin().cpu(), labels, seen)
+    is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
+    is_issue &= seen
+    candidates, share = statistics.candidates().cpu(), statistics.candidate_share().cpu()
+    suggested = torch.where(is_issue, candidates, labels)
+    confidence = torch.where(is_issue, noise * share, 1 - noise)
+
+    def of_seen(numbers: Tensor) -> np.ndarray:
+        return torch.where(seen, numbers.cpu(), torch.nan).numpy()
+
+    table = pd.DataFrame(
+        {
+            "row_id": np.arange(len(scores)) if row_ids is None else row_ids,
+            "given_label": _named(labels, label_names),
+            "suggested_label": _named(suggested, label_names),
+            "suggestion_confidence": of_seen(confidence),
+            "noise_probability": of_seen(noise),
+            "runner_up_label": _named(candidates, label_names),
+            "runner_up_share": of_seen(share),
+            "score": of_seen(scores),
+            "alm": of_seen(margins),
+            "aum": of_seen(statistics.average_margin()),
+            "confidence": of_seen(statistics.given_confidence()),
+            "variability": of_seen(statistics.given_variability()),
+            "correctness": of_seen(statistics.correctness()),
+            "weight": weights.numpy(),
+            "visits": visits.numpy(),
+            "is_issue": is_issue.numpy(),
+        },
+        columns=list(COLUMNS),
+    )
+    if texts is not None:
+        table[TEXT_COLUMN] = pd.Series(texts, dtype="string")
+    return table.sort_values("score", kind="stable", na_position="last", ignore_index=True)
+
+
+def excerpts(dataset: Any) -> list[str] | None:
+    """Return the first 1,000 characters of each text of a data set, or None if it has no column of texts `text`.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> excerpts(Dataset.from_dict({"text": ["a", "b"]})), excerpts(Dataset.from_dict({"label": [1]}))
+        (['a', 'b'], None)
+    """
+    features = getattr(dataset, "features", None) or {}
+    if getattr(features.get(TEXT_COLUMN), "dtype", None) not in ("string", "large_string"):
+        return None
+    rows = dataset.with_format(None).select_columns([TEXT_COLUMN])
+    return [(text or "")[:EXCERPT_LENGTH] for text in rows[TEXT_COLUMN]]
+
+
+def _noise_probability(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+    noise = torch.zeros_like(margins)
+    if bool(seen.any()):
+        mixture = fit_mixture(margins[seen], labels[seen], int(labels.max()) + 1)
+        noise[seen] = 1 - label_probability(margins[seen], mixture, labels[seen])
+    return noise
+
+
+def _named(labels: Tensor, names: Sequence[str] | None) -> pd.Series:
+    numbers = pd.Series(labels.numpy()).astype("Int64").mask(labels.numpy() < 0)
+    if names is None:
+        return numbers
+    return numbers.map(dict(enumerate(names)), na_action="ignore").astype("string")

@@ -1,0 +1,227 @@
+"""Fixes of labels: what changes, what stays, what is refused, and that nothing is overwritten."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from report_tables import LABELS, make_issues
+
+from lane_hf import InputError
+from lane_hf.report.decisions import apply_decisions
+from lane_hf.report.fix import BEFORE_COLUMN, fix_dataset, fix_table, plan
+from lane_hf.report.label_issues import LabelIssues
+from lane_hf.report.review import write_review_queue
+
+ROWS = 80
+
+
+def case(**options: Any) -> tuple[pd.DataFrame, LabelIssues]:
+    """A table of texts and labels, and its label issues; rows that were never seen have their label too."""
+    issues = make_issues(ROWS, texts=True, **options)
+    by_row = issues.set_index("row_id").sort_index()
+    labels = by_row["given_label"].fillna("ant").astype(object)
+    return pd.DataFrame({"text": by_row["text"], "label": labels, "more": range(ROWS)}).reset_index(drop=True), issues
+
+
+def as_dataset(table: pd.DataFrame) -> Dataset:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=LABELS), "more": Value("int64")})
+    return Dataset.from_pandas(table.assign(label=table["label"].map(LABELS.index)), features=features)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+def test_relabelling_changes_the_certain_issues_and_nothing_else(confidence: float) -> None:
+    table, issues = case()
+    before = table.copy()
+    fixed, changes = fix_table(table, issues, label_column="label", min_confidence=confidence)
+    pd.testing.assert_frame_equal(table, before)
+    expected, count = table["label"].tolist(), 0
+    for row in issues.to_dict("records"):
+        if row["is_issue"] and row["suggestion_confidence"] >= confidence:
+            expected[row["row_id"]] = row["suggested_label"]
+            count += 1
+    assert 0 < count < 40
+    assert fixed["label"].tolist() == expected
+    assert fixed[BEFORE_COLUMN].tolist() == table["label"].tolist()
+    assert fixed["more"].tolist() == list(range(ROWS))
+    assert len(changes) == count
+    assert (changes["before"] != changes["after"]).all()
+    assert (changes["source"] == "suggestion").all()
+
+
+def test_dropping_takes_rows_whose_label_is_wrong_with_that_probability() -> None:
+    table, issues = case()
+    fixed, changes = fix_table(table, issues, label_column="label", min_confidence=0.8, action="drop")
+    gone = set(issues.loc[issues["is_issue"] & (issues["noise_probability"] >= 0.8), "row_id"])
+    assert 0 < len(gone) < 40
+    assert fixed["more"].tolist() == [row for row in range(ROWS) if row not in gone]
+    assert set(changes["row_id"]) == gone
+    assert changes["after"].isna().all()
+    assert (
+        changes["confidence"].tolist() == issues.set_index("row_id").loc[changes["row_id"]].noise_probability.tolist()
+    )
+
+
+def test_a_dataset_keeps_its_features_and_says_first_what_to_expect(capsys: pytest.CaptureFixture) -> None:
+    table, issues = case()
+    data = as_dataset(table)
+    fixed, changes = fix_dataset(data, issues, min_confidence=0.9)
+    assert isinstance(fixed.features["label"], ClassLabel)
+    assert fixed.column_names == ["text", "label", "more", BEFORE_COLUMN]
+    by_table = fix_table(table, issues, label_column="label", min_confidence=0.9).data
+    assert [LABELS[label] for label in fixed["label"]] == by_table["label"].tolist()
+    assert fixed[BEFORE_COLUMN][:] == data["label"][:]
+    noise = issues.set_index("row_id").loc[changes["row_id"], "noise_probability"].mean()
+    said = capsys.readouterr().out
+    assert said.startswith(f"{len(changes)} of {ROWS} rows will be relabelled: expected precision {noise:.1%}")
+    assert f"{changes['confidence'].mean():.1%} (the new labels are right)" in said
+    dropped, changes = fix_dataset(data, issues, min_confidence=0.9, action="drop")
+    assert len(dropped) == ROWS - len(changes)
+    assert dropped["more"][:] == fix_table(table, issues, label_column="label", action="drop").data["more"].tolist()
+
+
+def test_the_table_fixes_the_data_set_that_it_knows() -> None:
+    table, issues = case()
+    issues.dataset = as_dataset(table)
+    assert len(issues.fix(action="drop").data) < ROWS
+    issues.dataset = None
+    with pytest.raises(InputError, match="does not know its data set"):
+        issues.fix()
+
+
+def test_rows_are_found_by_their_own_ids() -> None:
+    table, issues = case()
+    issues["row_id"] = 1000 - issues["row_id"]
+    shuffled = table.assign(row_id=[str(1000 - row) for row in range(ROWS)]).sample(frac=1, random_state=0)
+    fixed, changes = fix_table(shuffled, issues, label_column="label")
+    for row_id, after in zip(changes["row_id"], changes["after"], strict=True):
+        assert fixed.loc[fixed["row_id"] == str(row_id), "label"].tolist() == [after]
+    assert (fixed["label"] != fixed[BEFORE_COLUMN]).sum() == len(changes)
+
+
+def test_nothing_certain_changes_nothing() -> None:
+    table, issues = case()
+    issues["suggestion_confidence"] = np.float32(0.2)
+    fixed, changes = fix_table(table, issues, label_column="label")
+    assert changes.empty
+    assert fixed["label"].tolist() == table["label"].tolist()
+
+
+REFUSED = {
+    "action": ({"action": "burn"}, "action='burn' is unknown"),
+    "review of a table": ({"action": "review"}, "action='review' is unknown"),
+    "confidence": ({"min_confidence": 90}, r"min_confidence must be in \[0, 1\], got 90"),
+    "column": ({"label_column": "y"}, "no column 'y'"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
+    table, issues = case()
+    with pytest.raises(InputError, match=message):
+        fix_table(table, issues, **{"label_column": "label", **options})
+
+
+def test_another_table_is_refused() -> None:
+    table, issues = case()
+    with pytest.raises(InputError, match="has 79 rows, the label table 80"):
+        fix_table(table[1:], issues, label_column="label")
+    changed = table.copy()
+    changed.loc[5, "label"] = "dog" if changed.loc[5, "label"] != "dog" else "cow"
+    with pytest.raises(InputError, match=r"row 5: its label is .* has changed since"):
+        fix_table(changed, issues, label_column="label")
+    with pytest.raises(InputError, match="no row with row_id"):
+        fix_table(table.assign(row_id=range(1000, 1000 + ROWS)), issues, label_column="label")
+    with pytest.raises(InputError, match=f"a column '{BEFORE_COLUMN}' already"):
+        fix_table(fix_table(table, issues, label_column="label").data, issues, label_column="label")
+
+
+# ---- Review ----
+
+
+def test_the_queue_holds_the_issues_worst_first(tmp_path: Path) -> None:
+    _, issues = case()
+    paths = write_review_queue(issues, tmp_path / "queue.jsonl")
+    assert [path.name for path in paths] == ["queue.jsonl", "queue.argilla.json"]
+    lines = [json.loads(line) for line in paths[0].read_text().splitlines()]
+    expected = issues.loc[issues["is_issue"]]
+    assert [line["row_id"] for line in lines] == expected["row_id"].tolist()
+    assert [line["suggested_label"] for line in lines] == expected["suggested_label"].tolist()
+    assert all(line["decision"] == line["new_label"] == "" for line in lines)
+    assert lines[0]["text"] == f"text of row {lines[0]['row_id']}"
+    records = json.loads(paths[1].read_text())
+    assert [record["id"] for record in records] == [str(row) for row in expected["row_id"]]
+    assert records[0]["fields"] == {"text": lines[0]["text"]}
+    assert records[0]["suggestions"]["label"]["value"] == lines[0]["suggested_label"]
+    with pytest.raises(InputError, match="exists already"):
+        write_review_queue(issues, tmp_path / "queue.jsonl")
+    with pytest.raises(InputError, match=r"ending in \.jsonl"):
+        write_review_queue(issues, tmp_path / "queue.csv")
+
+
+def test_review_changes_nothing_and_says_where_the_queue_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table, issues = case()
+    data = as_dataset(table)
+    fixed, changes = fix_dataset(data, issues, action="review", output=tmp_path / "queue.jsonl")
+    assert fixed is data
+    assert changes.empty
+    assert str(tmp_path / "queue.jsonl") in capsys.readouterr().out
+    for options in ({"action": "review"}, {"output": tmp_path / "other.jsonl"}):
+        with pytest.raises(InputError, match="give both or none"):
+            fix_dataset(data, issues, **options)
+
+
+def test_decisions_are_applied(tmp_path: Path) -> None:
+    table, issues = case()
+    write_review_queue(issues, tmp_path / "queue.jsonl")
+    decisions = pd.read_json(tmp_path / "queue.jsonl", lines=True, dtype=False).head(5)
+    first = decisions["row_id"].tolist()
+    decisions["decision"] = ["keep", "relabel", "relabel", "Drop", ""]
+    decisions["new_label"] = ["", "", "ant", "", ""]
+    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
+    suggested = issues.set_index("row_id")["suggested_label"]
+    expected = table.set_index("more")["label"].drop(first[3])
+    expected[first[1]], expected[first[2]] = suggested[first[1]], "ant"
+    assert fixed.set_index("more")["label"].to_dict() == expected.to_dict()
+    changed = [row for row in first[1:4] if row not in expected or expected[row] != table["label"][row]]
+    assert changes["row_id"].tolist() == changed
+    assert (changes["source"] == "review").all()
+
+
+def test_decisions_may_be_the_right_labels() -> None:
+    table, issues = case()
+    decisions = pd.DataFrame({"row_id": ["0", "3.0", "7"], "label": ["dog", None, table.loc[7, "label"]]})
+    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
+    assert fixed.loc[0, "label"] == "dog"
+    assert changes["row_id"].tolist() == [0]
+    assert (fixed["label"][1:] == table["label"][1:]).all()
+
+
+WRONG_DECISIONS = {
+    "no id": ({"decision": ["keep"]}, "no column 'row_id'"),
+    "no decision": ({"row_id": [0]}, "no column 'label'"),
+    "unknown row": ({"row_id": [999], "decision": ["keep"]}, "decision 1: there is no row 999"),
+    "unknown word": ({"row_id": [0, 3], "decision": ["keep", "maybe"]}, "decision 2: 'maybe' is unknown"),
+    "unknown label": (
+        {"row_id": [0], "decision": ["relabel"], "new_label": ["elk"]},
+        "decision 1: there is no label 'elk'",
+    ),
+    "twice": ({"row_id": [3, 3], "decision": ["keep", "drop"]}, "decision 2: row 3 is decided twice"),
+}
+
+
+@pytest.mark.parametrize(("decisions", "message"), WRONG_DECISIONS.values(), ids=WRONG_DECISIONS)
+def test_wrong_decisions(decisions: dict[str, list], message: str) -> None:
+    table, issues = case()
+    with pytest.raises(InputError, match=message):
+        apply_decisions(table, pd.DataFrame(decisions), issues, label_column="label")
+
+
+def test_a_plan_is_worst_first() -> None:
+    _, issues = case()
+    changes = plan(issues, min_confidence=0.5)
+    scores = issues.set_index("row_id").loc[changes["row_id"], "score"]
+    assert scores.is_monotonic_increasing
