@@ -240,15 +240,13 @@ def settings_of(args: argparse.Namespace) -> str:
     return ",".join(f"{name}={getattr(args, name)}" for name in names)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="+", required=True)
-    parser.add_argument("--noise", nargs="+", default=["clean", "uniform:0.2", "uniform:0.4"])
-    parser.add_argument("--methods", nargs="+", default=["plain", "lane"])
+def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which cells there are and how they are trained."""
+    parser.add_argument("--data_dir", type=Path)
+    parser.add_argument("--datasets", nargs="+")
+    parser.add_argument("--noise", nargs="+", default=["uniform:0.2", "uniform:0.4"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--tables", type=Path, help="Folder where each cell's label table is kept, for detection.py.")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
     parser.add_argument("--epochs", type=float, default=5)
@@ -256,7 +254,17 @@ def main() -> int:
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--max_length", type=int, default=64)
     parser.add_argument("--max_train_samples", type=int, default=None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_grid_arguments(parser)
+    parser.set_defaults(noise=["clean", "uniform:0.2", "uniform:0.4"])
+    parser.add_argument("--methods", nargs="+", default=["plain", "lane"])
+    parser.add_argument("--tables", type=Path, help="Folder where each cell's label table is kept, for detection.py.")
     args = parser.parse_args()
+    if args.data_dir is None or args.output is None or not args.datasets:
+        parser.error("--data_dir, --datasets and --output are needed")
     args.model = args.model or default_model()
     transformers.logging.set_verbosity_error()
     done = set()
