@@ -197,7 +197,9 @@ def whole_run(
 WRITTEN = ("metrics.json", "run_config.json", "trainer_state.json", "label_issues.parquet", "predictions.csv")
 
 
-def test_texts_are_not_logged_and_written_only_where_the_hub_client_does_not_look(whole_run: Any, tmp_path: Path) -> None:
+def test_texts_are_not_logged_and_written_only_where_the_hub_client_does_not_look(
+    whole_run: Any, tmp_path: Path
+) -> None:
     # Forty characters may be shown of a text, and these begin each of them.
     mark = "".join(f"{number:02d}" for number in range(20, 41))
     shown, files = whole_run("--method=lane", "--weighting_warmup=0", "--label_noise=0.25", mark=f"{mark} ")

@@ -93,6 +93,19 @@ def _split(table: pd.DataFrame, text_column: str, label_column: str, names: list
     return Dataset.from_dict({"text": texts, "label": labels}, features=features)
 
 
+def label_column_of(table: pd.DataFrame) -> str:
+    """Return the column of labels of a table, if only one can be meant.
+
+    Raises:
+        InputError: none or several can be meant.
+
+    Example:
+        >>> label_column_of(pd.DataFrame({"text": ["a"], "label": ["no"]}))
+        'label'
+    """
+    return _choose(table, None, "label", _FOR_LABEL, exclude=None)
+
+
 def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[str], exclude: str | None) -> str:
     columns = [str(column) for column in table.columns]
     if given is not None:
@@ -142,8 +155,13 @@ def _check_unicode(cells: list[Any], column: str, split: str) -> None:
         )
 
 
-def _key(cell: Any) -> str:
-    # 1, 1.0, "1" and "1.0" are the same label: files differ in how they write a number.
+def label_name(cell: Any) -> str:
+    """Return what a cell's label is called: 1, 1.0, "1" and "1.0" are one, as files differ in how they write numbers.
+
+    Example:
+        >>> label_name(1.0), label_name("1"), label_name("one")
+        ('1', '1', 'one')
+    """
     if isinstance(cell, float):
         return str(int(cell)) if cell.is_integer() else str(cell)
     whole = _INTEGER.fullmatch(str(cell))
@@ -154,7 +172,7 @@ def _key(cell: Any) -> str:
 
 def _label_names(cells: list[Any], column: str) -> list[str]:
     _check_label_cells(cells, column, "train")
-    names = {_key(cell) for cell in cells}
+    names = {label_name(cell) for cell in cells}
     if len(names) < 2:  # noqa: PLR2004
         raise InputError(
             f"all rows of the training data have the label {quoted(next(iter(names)))}: at least 2 are needed"
@@ -187,14 +205,14 @@ def _is_integer(name: str) -> bool:
 def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list[int]:
     _check_label_cells(cells, column, split)
     index = {name: number for number, name in enumerate(names)}
-    unknown = [row for row, cell in enumerate(cells) if _key(cell) not in index]
+    unknown = [row for row, cell in enumerate(cells) if label_name(cell) not in index]
     if unknown:
         shown = ", ".join(map(excerpt, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
-        label = quoted(_key(cells[unknown[0]]))
+        label = quoted(label_name(cells[unknown[0]]))
         raise InputError(
             f"{split} data: label {label} (row {unknown[0]}) does not occur in the training data, which has {shown}"
         )
-    return [index[_key(cell)] for cell in cells]
+    return [index[label_name(cell)] for cell in cells]
 
 
 def _check_label_cells(cells: list[Any], column: str, split: str) -> None:

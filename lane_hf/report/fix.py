@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..datasets.columns import label_name
 from ..display import quoted
 from ..errors import InputError
 from ..row_data import ROW_ID
@@ -189,7 +190,7 @@ def _positions(table: pd.DataFrame, issues: "LabelIssues", label_column: str) ->
         raise InputError(f"the table has {len(table)} rows, the label table {len(issues)}: it is another table")
     ids = table[ROW_ID].tolist() if ROW_ID in table.columns else range(len(table))
     position = {_as_id(row_id): number for number, row_id in enumerate(ids)}
-    labels = table[label_column].map(str).to_numpy()
+    labels = table[label_column].map(label_name).to_numpy()
     for row_id, given in zip(issues[ROW_ID], issues["given_label"], strict=True):
         where = position.get(row_id)
         if where is None:

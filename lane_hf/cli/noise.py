@@ -1,0 +1,52 @@
+"""`lane noise`: spoil labels of a table on purpose."""
+
+import argparse
+from typing import Any
+
+from .output import say
+from .tables import add_table_arguments, cells_of, read_input, write_output
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("noise", help="spoil labels of a table on purpose, and note which")
+    add_table_arguments(parser)
+    parser.add_argument("--label_column", required=True, help="column of labels")
+    parser.add_argument("--rate", type=float, required=True, help="share of the labels to spoil, in [0, 1]")
+    parser.add_argument("--kind", default="uniform", choices=("shuffle", "uniform", "pair", "semantic"))
+    parser.add_argument("--geometry", choices=("ordinal", "plutchik"), help="distances of the labels, for semantic")
+    parser.add_argument("--label_order", nargs="+", help="labels from the lowest to the highest, for ordinal")
+    parser.add_argument("--gamma", type=float, default=1.0, help="how strongly semantic noise prefers near labels")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    from ..label_space import distances_for, named_ordinal_distances
+    from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
+
+    table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
+    labels = cells_of(table, arguments.label_column)
+    names = sorted(set(map(str, labels)))
+    distances = None
+    if arguments.kind == "semantic" and arguments.geometry == "ordinal":
+        distances = named_ordinal_distances(names, arguments.label_order)
+    elif arguments.kind == "semantic":
+        distances = distances_for(arguments.geometry or "none", names)
+    numbers = [names.index(str(label)) for label in labels]
+    noisy = inject(
+        numbers,
+        arguments.kind,
+        rate=arguments.rate,
+        seed=arguments.seed,
+        num_labels=len(names),
+        distances=distances,
+        gamma=arguments.gamma,
+    )
+    originals = dict(zip(map(str, labels), labels, strict=True))
+    table[ORIGINAL_COLUMN] = labels
+    table[arguments.label_column] = [originals[names[number]] for number in noisy.labels]
+    table[FLIPPED_COLUMN] = noisy.is_flipped
+    write_output(table, arguments)
+    say(f"{noisy.is_flipped.sum()} of {len(table)} labels are now wrong: {arguments.output}")
