@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from ..errors import InputError
-from ..mixture import MIN_GROUP_SIZE, fit_mixture, label_probability
+from ..mixture import MIN_GROUP_SIZE
+from ..noise_probability import noise_probability
 
 _RESAMPLES = 20
 _LARGEST_SAMPLE = 5_000
@@ -40,7 +41,7 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     missed by all resamples alike.
 
     Args:
-        table: with `noise_probability`, `aum`, `given_label` and `visits`.
+        table: with `noise_probability`, `aum`, `confidence`, `given_label` and `visits`.
         seed: of the resampling.
 
     Returns:
@@ -50,7 +51,7 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
 
     Example:
         >>> table = pd.DataFrame({"noise_probability": [1.0, 0, 0, 0], "aum": [-3.0, 2, 2, 2.5], "visits": 1,
-        ...                       "given_label": 0})
+        ...                       "given_label": 0, "confidence": 0.5})
         >>> noise_rate(table).estimate
         0.25
     """
@@ -59,19 +60,25 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
         return NoiseRate(np.nan, np.nan, np.nan)
     estimate = float(seen["noise_probability"].mean())
     margins, labels = torch.tensor(seen["aum"].to_numpy()), torch.tensor(pd.factorize(seen["given_label"])[0])
+    confidence = torch.tensor(seen["confidence"].to_numpy(np.float32)) if seen["confidence"].notna().all() else None
     generator, size = torch.Generator().manual_seed(seed), min(len(seen), _LARGEST_SAMPLE)
-    rates = np.array([_resampled_rate(margins, labels, size, generator) for _ in range(_RESAMPLES)])
+    rates = np.array([_resampled_rate(margins, confidence, labels, size, generator) for _ in range(_RESAMPLES)])
     # Around the estimate, so that it always lies inside, as wide as the resamples are around their middle.
     low, high = np.quantile(rates, _INTERVAL) - np.median(rates)
     shrink = np.sqrt(size / len(seen))
     return NoiseRate(estimate, max(0.0, estimate + shrink * low), min(1.0, estimate + shrink * high))
 
 
-def _resampled_rate(margins: torch.Tensor, labels: torch.Tensor, size: int, generator: torch.Generator) -> float:
+def _resampled_rate(
+    margins: torch.Tensor,
+    confidence: torch.Tensor | None,
+    labels: torch.Tensor,
+    size: int,
+    generator: torch.Generator,
+) -> float:
     drawn = torch.randint(len(margins), (size,), generator=generator)
-    values, groups = margins[drawn], labels[drawn]
-    mixture = fit_mixture(values, groups, int(labels.max()) + 1)
-    return float(1 - label_probability(values, mixture, groups).mean())
+    confidence = None if confidence is None else confidence[drawn]
+    return float(noise_probability(margins[drawn], confidence, labels[drawn], int(labels.max()) + 1).mean())
 
 
 def expected_precision(table: pd.DataFrame, number: int | None = None) -> float:

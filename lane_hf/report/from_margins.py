@@ -9,7 +9,7 @@ import torch
 
 from ..display import listed, quoted
 from ..errors import InputError
-from ..mixture import fit_mixture, label_probability
+from ..noise_probability import noise_probability
 from .label_issues import LabelIssues
 from .run_record import RunRecord
 from .table import COLUMNS
@@ -107,7 +107,7 @@ def _label_table(visits: pd.DataFrame, labels: pd.Series, names: list[str] | Non
     average = rows["margin"].mean()
     codes = torch.tensor(pd.factorize(labels, sort=True)[0])
     values = torch.tensor(average.to_numpy())
-    noise = 1 - label_probability(values, fit_mixture(values, codes, int(codes.max()) + 1), codes).numpy()
+    noise = noise_probability(values, None, codes, int(codes.max()) + 1).numpy()
     other, share = _runner_up(visits, average.index)
     is_issue = noise > 0.5  # noqa: PLR2004 -- more likely than not
     given = _named(labels, names)

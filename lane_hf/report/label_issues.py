@@ -24,8 +24,8 @@ class LabelIssues(pd.DataFrame):
 
     - `row_id`: the row of the training set, or the user's own id;
     - `given_label`, `suggested_label`, `suggestion_confidence` (probability that the suggestion is right);
-    - `noise_probability`: that the given label is wrong, from a mixture of two Gaussians on the averaged margins of
-      the rows with this label; `is_issue`: whether that is likely, or the method's own verdict;
+    - `noise_probability`: that the given label is wrong (see `lane_hf.noise_probability`); `is_issue`: whether that
+      is likely, or the method's own verdict;
     - `runner_up_label`, `runner_up_share`: the best other label, and at how many of the visits it was that (at least);
     - `score` (the method ranks by it), `alm` (average label-aware margin), `aum` (average margin), all in logits;
     - `confidence`, `variability`, `correctness`: mean and standard deviation of the given label's probability, and

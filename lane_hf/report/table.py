@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..mixture import fit_mixture, label_probability
+from ..noise_probability import noise_probability
 from ..row_scores import RowScores
 from ..row_statistics import RowStatistics
 
@@ -52,11 +52,10 @@ def build_table(
 
     Returns:
         The columns of `COLUMNS`, and `text` if there are texts. Unless the method has a verdict of its own, a row is
-        an issue if its average margin is negative and it more likely belongs to the lower than to the higher component
-        of a mixture of two Gaussians on the average margins of the rows with its label. (Label-aware margins divide
-        by small probabilities: their long tail is no Gaussian.) Its suggestion is then the best other label, with the
-        probability that the given label is wrong times the share of visits at which this was the best other one; else
-        its given label. Rows never seen stand at the end.
+        an issue if its label is more likely wrong than right, see [`noise_probability`]; this uses plain margins, as
+        label-aware ones divide by small probabilities and have a long tail. Its suggestion is then the best other
+        label, with the probability that the given label is wrong times the share of visits at which this was the best
+        other one; else its given label. Rows never seen stand at the end.
 
     Example:
         >>> statistics = RowStatistics(num_rows=2, num_labels=2)
@@ -67,7 +66,11 @@ def build_table(
     scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
     visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
     seen = visits > 0
-    noise = _noise_probability(statistics.average_margin().cpu(), labels, seen)
+    noise = torch.zeros_like(margins)
+    if bool(seen.any()):
+        number = int(labels.max()) + 1 if label_names is None else len(label_names)
+        known = (each.cpu()[seen] for each in (statistics.average_margin(), statistics.given_confidence(), labels))
+        noise[seen] = noise_probability(*known, number)
     is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
     is_issue &= seen
     candidates, share = statistics.candidates().cpu(), statistics.candidate_share().cpu()
@@ -116,14 +119,6 @@ def excerpts(dataset: Any) -> list[str] | None:
         return None
     rows = dataset.with_format(None).select_columns([TEXT_COLUMN])
     return [(text or "")[:EXCERPT_LENGTH] for text in rows[TEXT_COLUMN]]
-
-
-def _noise_probability(margins: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
-    noise = torch.zeros_like(margins)
-    if bool(seen.any()):
-        mixture = fit_mixture(margins[seen], labels[seen], int(labels.max()) + 1)
-        noise[seen] = 1 - label_probability(margins[seen], mixture, labels[seen])
-    return noise
 
 
 def _named(labels: Tensor, names: Sequence[str] | None) -> pd.Series:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lane_hf.mixture import fit_mixture, label_probability
+from lane_hf.noise_probability import noise_probability
 from lane_hf.report.label_issues import LabelIssues
 
 LABELS = ["ant", "bee", "cow", "dog"]
@@ -40,11 +40,11 @@ def make_issues(
     margins = np.where(flipped, -3.0, 3.0) + rng.normal(0, 2.0, num_rows)
     visits = np.full(num_rows, 4)
     visits[[1, 2]] = 0
-    values, groups = torch.tensor(margins), torch.tensor(given)
-    noise = 1 - label_probability(values, fit_mixture(values, groups, len(names)), groups).numpy()
+    confidence = 1 / (1 + np.exp(-margins))
+    known = (torch.tensor(each) for each in (margins, confidence, given))
+    noise = noise_probability(*known, len(names)).numpy()
     is_issue = (noise > 0.5) & (visits > 0)
     unseen = visits == 0
-    confidence = 1 / (1 + np.exp(-margins))
     table = pd.DataFrame(
         {
             "row_id": np.arange(num_rows),

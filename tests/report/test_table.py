@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lane_hf.mixture import clean_probability, fit_mixture, label_probability
+from lane_hf.noise_probability import noise_probability
 from lane_hf.report.table import COLUMNS, build_table
 from lane_hf.row_scores import RowScores
 from lane_hf.row_statistics import RowStatistics
@@ -77,7 +77,7 @@ def test_each_column_holds_what_was_recorded_of_its_row() -> None:
     assert table["variability"].tolist() == statistics.given_variability()[rows].tolist()
     assert table["correctness"].tolist() == statistics.correctness()[rows].tolist()
     margins = statistics.average_margin()[rows]
-    doubted = 1 - label_probability(margins, fit_mixture(margins, given[rows], LABELS), given[rows])
+    doubted = noise_probability(margins, statistics.given_confidence()[rows], given[rows], LABELS)
     assert table["noise_probability"].tolist() == doubted.tolist()
     expected = torch.where(issue, doubted * share[rows], 1 - doubted)
     assert table["suggestion_confidence"].tolist() == expected.tolist()
@@ -99,15 +99,14 @@ def test_an_issue_is_a_row_with_another_suggestion(names: list[str] | None) -> N
     assert (seen["is_issue"] == (seen["given_label"] != seen["suggested_label"])).all()
 
 
-def test_is_issue_follows_the_mixture_per_label() -> None:
+def test_an_issue_is_more_likely_wrong_than_right() -> None:
     statistics, scores, given, _ = noisy_run(spread=4.0)  # the humps overlap
     seen = torch.tensor([row for row in range(ROWS) if row not in UNSEEN])
     margins = statistics.average_margin()[seen]
-    mixture = fit_mixture(margins, given[seen], LABELS)
-    probability = clean_probability(margins, mixture, given[seen])
+    probability = noise_probability(margins, statistics.given_confidence()[seen], given[seen], LABELS)
     assert ((probability > 0.1) & (probability < 0.5)).any()
     assert ((probability > 0.5) & (probability < 0.9)).any()
-    expected = (probability < 0.5) & (margins < 0)
+    expected = probability > 0.5
     assert expected.any()
     table = build_table(statistics, judged(scores, torch.ones(ROWS))).set_index("row_id")
     assert table.loc[seen.tolist(), "is_issue"].tolist() == expected.tolist()

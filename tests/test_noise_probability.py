@@ -1,0 +1,69 @@
+"""The probability that a label is wrong: against Bayes' rule by enumeration, and what must hold at the ends."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lane_hf.mixture import fit_mixture, label_probability
+from lane_hf.noise_probability import above_the_floor, noise_probability
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 0.95), st.integers(2, 30))
+def test_the_floor_is_bayes_rule(true: float, share: float, num_labels: int) -> None:
+    """Of a row whose true label is the given one with probability `true`, by enumeration of what may have happened."""
+    rate = share * (1 - 1 / num_labels)
+    kept = true * (1 - rate)
+    flipped_to_it = (1 - true) * rate / (num_labels - 1)
+    seen = kept + flipped_to_it  # what a classifier of the noisy labels learns
+    found = above_the_floor(torch.tensor([seen], dtype=torch.float64), rate, num_labels).item()
+    if seen > 1e-6:
+        assert found == pytest.approx(kept / seen, abs=1e-4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0, 1), st.integers(2, 9))
+def test_it_is_a_probability_that_rises_with_the_confidence(values: list[float], rate: float, num_labels: int) -> None:
+    found = above_the_floor(torch.tensor(sorted(values)), rate, num_labels)
+    assert found.isfinite().all()
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found.diff() >= -1e-6).all()
+
+
+def test_without_noise_every_label_is_right_and_with_nothing_but_noise_none() -> None:
+    confidence = torch.tensor([0.01, 0.5, 1.0])
+    assert above_the_floor(confidence, 0.0, 4).tolist() == [1.0, 1.0, 1.0]
+    assert above_the_floor(confidence, 0.75, 4).tolist() == [0.0, 0.0, 0.0]
+
+
+def case(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (200,), generator=generator)
+    margins = torch.where(torch.rand(200, generator=generator) < 0.3, -2.0, 2.0)
+    margins = margins + torch.randn(200, generator=generator)
+    return margins, torch.sigmoid(margins), labels
+
+
+def test_it_is_the_mean_of_both_opinions() -> None:
+    margins, confidence, labels = case()
+    mixture = 1 - label_probability(margins, fit_mixture(margins, labels, 3), labels).numpy()
+    rate = float(np.mean(mixture, dtype=np.float64))
+    floor = rate / 2
+    expected = []
+    for doubt, q in zip(mixture, confidence.tolist(), strict=True):
+        right = min(1.0, max(0.0, (1 - rate) / (1 - rate - floor) * (1 - floor / q)))
+        expected.append((doubt + 1 - right) / 2)
+    np.testing.assert_allclose(noise_probability(margins, confidence, labels, 3), expected, atol=1e-5)
+    np.testing.assert_array_equal(noise_probability(margins, None, labels, 3), mixture)
+
+
+def test_a_label_that_was_preferred_on_average_is_never_likely_wrong() -> None:
+    margins, confidence, labels = case(1)
+    found = noise_probability(margins, 0.001 * confidence, labels, 3)  # the floor finds everything wrong
+    assert (found[margins >= 0] <= 0.5).all()
+    assert (found[margins < -3] > 0.5).all()
+
+
+def test_one_label_alone() -> None:
+    margins, confidence, labels = case()
+    assert noise_probability(margins, confidence, torch.zeros_like(labels), 1).isfinite().all()
