@@ -5,8 +5,8 @@
     python benchmarks/calibration.py --show LINES --into docs/reference/calibration.md --figure calibration.svg
 
 The probabilities are computed anew, from what training recorded of each row, by the code as it stands. Of each table
-it notes, for ten bins of `noise_probability` and of the issues' `suggestion_confidence`, how many rows there are, their
-mean probability, and the share for which it was true.
+it notes, for ten bins of `noise_probability` and of the issues' `suggestion_confidence`, how many rows there are,
+their mean probability, and the share for which it was true.
 """
 
 import argparse
