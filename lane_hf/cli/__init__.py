@@ -1,24 +1,33 @@
 """The `lane` command.
 
 Every error is one line on standard error that says what is wrong, where and what to do. The exit status is 0; 1 if
-something could not be written or a check failed; 2 if what the user gave is wrong.
+something could not be written or a check failed; 2 if what the user gave is wrong; 130 if it was interrupted.
 """
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from ..errors import InputError
+from ..display import excerpt, first_line
+from ..errors import CheckpointError, InputError
 from ..version import __version__
 from . import augment, compare, completion, datasets, doctor, fix, issues, noise, report
 from .output import say_error
 
 COMMANDS = (issues, report, fix, compare, datasets, noise, augment, doctor, completion)
+_FAILED = 1
+_WRONG = 2
 _INTERRUPTED = 130
+_DASHED = re.compile(r"--[a-z]+(?:-[a-z]+)+(?:=.*)?", re.DOTALL)
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)  # as in `lane train`: an option of tomorrow changes no command
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}. See {self.prog} --help")
 
@@ -33,23 +42,63 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(argv)
+        sys.stdout.flush()  # while a failure can still be reported
+    except InputError as error:
+        say_error(str(error))
+        return _WRONG
+    except CheckpointError as error:
+        say_error(str(error))
+        return _FAILED
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        _drop_output()
+        return 0
+    except OSError as error:  # such as a full disk behind the output
+        _drop_output()
+        say_error(f"{error.filename or 'the output'} could not be read or written ({first_line(error)})")
+        return _FAILED
+    except KeyboardInterrupt:
+        go_on = ": --resume_from_checkpoint True goes on from the last checkpoint" if argv[:1] == ["train"] else ""
+        say_error(f"interrupted{go_on}")
+        return _INTERRUPTED
+    return status
+
+
+def _run(argv: list[str]) -> int:
     if argv[:1] == ["train"]:  # its two hundred arguments belong to the main job
         from ..run import main as train
 
-        return train(argv[1:], program="lane train")
+        return _status(lambda: train(argv[1:], program="lane train"))
+    return _status(lambda: _run_command([_underscored(argument) for argument in argv]))
+
+
+def _status(run: Any) -> int:
     try:
-        arguments = parser().parse_args(argv)
-        status: int | None = arguments.run(arguments)
-    except InputError as error:
-        say_error(str(error))
-        return 2
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        say_error("interrupted")
-        return _INTERRUPTED
-    return status or 0
+        return int(run())
+    except SystemExit as done:  # help or version: they are printed
+        return int(done.code or 0)
+
+
+def _run_command(argv: list[str]) -> int:
+    arguments, unknown = parser().parse_known_args(argv)
+    if unknown:
+        command = next(argument for argument in argv if not argument.startswith("-"))
+        raise InputError(f"unknown argument {excerpt(unknown[0])}. See lane {command} --help")
+    return arguments.run(arguments) or 0
+
+
+def _underscored(argument: str) -> str:
+    """Return an option as its name is written here: `lane train` takes --text-column for --text_column too."""
+    if _DASHED.fullmatch(argument) is None:
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere: Python would fail to write it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,11 +1,13 @@
 """`lane augment`: write augmented texts as further columns of a table."""
 
 import argparse
+import sys
 from typing import Any
 
+from ..display import quoted
 from ..errors import InputError
-from .output import say
-from .tables import add_table_arguments, cells_of, read_input, write_output
+from .output import counted, progress, say_result
+from .tables import add_table_arguments, cells_of, read_input
 
 
 def add(commands: Any) -> None:
@@ -26,8 +28,12 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    from ..datasets.tables import write_table
+
     if arguments.num_views < 1:
         raise InputError(f"num_views must be at least 1, got {arguments.num_views}")
+    if len(set(arguments.pivots)) < len(arguments.pivots):
+        raise InputError(f"a language occurs twice in --pivots {' '.join(arguments.pivots)}: name each once")
     column = arguments.text_column
     if arguments.kind == "backtranslation":
         new = [f"{column}_{pivot}" for pivot in arguments.pivots]
@@ -35,12 +41,17 @@ def run(arguments: argparse.Namespace) -> None:
         new = [f"{column}_view_{number}" for number in range(1, arguments.num_views + 1)]
     table = read_input(arguments, *new)
     texts = cells_of(table, column)
-    if any(not isinstance(text, str) for text in texts):
-        raise InputError(f"{arguments.table}: column {column!r} holds something else than texts")
+    wrong = [row for row, text in enumerate(texts) if not isinstance(text, str)]
+    if wrong:
+        raise InputError(
+            f"{arguments.table}: column {quoted(column)} holds something else than texts (first: row {wrong[0]}): "
+            "name the column of texts with --text_column"
+        )
     for number, name in enumerate(new):
         table[name] = _reworded(texts, number, arguments)
-    write_output(table, arguments)
-    say(f"{len(new)} new column{'s' if len(new) > 1 else ''} ({', '.join(new)}): {arguments.output}")
+    write_table(table, arguments.output)
+    facts = {"output": arguments.output, "number_of_rows": len(table), "new_columns": new}
+    say_result(arguments, f"{counted(len(new), 'new column')} ({', '.join(new)}): {arguments.output}", facts)
 
 
 def _reworded(texts: list[str], number: int, arguments: argparse.Namespace) -> list[str]:
@@ -49,7 +60,8 @@ def _reworded(texts: list[str], number: int, arguments: argparse.Namespace) -> l
         from ..augmentation.synonym import SynonymReplacement
 
         replace = SynonymReplacement(arguments.rate)
-        return [replace.augment(text, view_seed(arguments.seed, row, 0, number)) for row, text in enumerate(texts)]
+        rows = progress(enumerate(texts), len(texts), f"View {number + 1}")
+        return [replace.augment(text, view_seed(arguments.seed, row, 0, number)) for row, text in rows]
     from ..augmentation.backtranslation import DEFAULT_TEMPLATE, BackTranslation
 
     translate = BackTranslation(
@@ -58,5 +70,6 @@ def _reworded(texts: list[str], number: int, arguments: argparse.Namespace) -> l
         batch_size=arguments.batch_size,
         seed=arguments.seed,
         cache_dir=arguments.cache_dir,
+        progress_bar=sys.stderr.isatty(),
     )
     return translate(texts)

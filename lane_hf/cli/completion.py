@@ -1,27 +1,64 @@
-"""`lane completion`: a script that completes commands and options in the shell."""
+"""`lane completion`: a script that completes commands, options and their values in the shell."""
 
 import argparse
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from .output import say
 
 _BASH = """\
 _lane() {{
-    local words
-    case "${{COMP_WORDS[1]}}" in
-{cases}
-    esac
-    if [ "$COMP_CWORD" -eq 1 ]; then words="{commands} --help --version"; fi
-    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+    local current="${{COMP_WORDS[COMP_CWORD]}}" previous="${{COMP_WORDS[COMP_CWORD - 1]}}" words=""
+    # The shell takes --option=value for three words.
+    if [ "$current" = "=" ]; then
+        current=""
+    elif [ "$previous" = "=" ]; then
+        previous="${{COMP_WORDS[COMP_CWORD - 2]}}"
+    fi
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{commands} --help --version"
+    else
+        case "${{COMP_WORDS[1]}} $previous" in
+{values}
+        *)
+            case "${{COMP_WORDS[1]}} $current" in
+{options}
+            esac ;;
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _lane lane
 """
+_ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
+_HELP = """\
+bash: lane completion bash > ~/.local/share/bash-completion/completions/lane
+zsh:  lane completion zsh > ~/.lane-completion, and in ~/.zshrc: source ~/.lane-completion"""
+
+
+class _Words(NamedTuple):
+    """What can follow a command.
+
+    Attributes:
+        options: its options.
+        values: the values of the options that take some of a few.
+        first: what may stand in place of an option; empty leaves it to the shell, which knows the files.
+    """
+
+    options: list[str]
+    values: dict[str, list[str]]
+    first: list[str]
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("completion", help="print a completion script for the shell")
-    parser.add_argument("shell", choices=("bash", "zsh"), help='for bash: eval "$(lane completion bash)"')
+    parser = commands.add_parser(
+        "completion",
+        help="print a completion script for the shell",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell that it is for")
     parser.set_defaults(run=run)
 
 
@@ -30,25 +67,55 @@ def run(arguments: argparse.Namespace) -> None:
     from . import parser  # the parser has this command too
 
     script = script_for(parser())
-    if arguments.shell == "zsh":
-        script = f"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n{script}"
-    say(script.rstrip())
+    say((_ZSH + script if arguments.shell == "zsh" else script).rstrip())
 
 
 def script_for(parser: argparse.ArgumentParser) -> str:
-    """Return the script for a parser with commands; options of `train` are those of LANE."""
+    """Return the script for a parser with commands; `train` has the options of all methods."""
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
-    cases = []
-    for name, command in commands.items():
-        options = _train_options() if name == "train" else sorted(command._option_string_actions)
-        cases.append(f'    {name}) words="{" ".join(options)}" ;;')
-    return _BASH.format(cases="\n".join(cases), commands=" ".join(commands))
+    known = {name: _train() if name == "train" else _words(command._actions) for name, command in commands.items()}
+    known["datasets"] = known["datasets"]._replace(first=_data_sets())
+    values = [
+        f'        "{name} {option}") words="{" ".join(choices)}" ;;'
+        for name, words in known.items()
+        for option, choices in words.values.items()
+    ]
+    options = []
+    for name, words in known.items():
+        options.append(f'            "{name} -"*) words="{" ".join(words.options)}" ;;')
+        if words.first:
+            given = " ".join(words.first)  # but not as the value of an option
+            options.append(f'            "{name} "*) case "$previous" in -*) ;; *) words="{given}" ;; esac ;;')
+    return _BASH.format(commands=" ".join(commands), values="\n".join(values), options="\n".join(options))
 
 
-def _train_options() -> list[str]:
-    from dataclasses import fields
+def _words(actions: Iterable[argparse.Action]) -> _Words:
+    words = _Words([], {}, [])
+    for action in actions:
+        choices = [str(choice) for choice in action.choices or ()]
+        # `lane train` takes --train-file for --train_file: one of them is enough to choose from.
+        names = [name for name in action.option_strings if "-" not in name.removeprefix("--")]
+        words.options.extend(names)
+        if choices:
+            words.values.update(dict.fromkeys(names, choices))
+        if not names:
+            words.first.extend(choices)
+    return words
 
+
+def _train() -> _Words:
+    from transformers import HfArgumentParser
+
+    from ..methods import METHODS
     from ..run_arguments import DataArguments, ModelArguments, run_config_class
 
-    groups = (ModelArguments, DataArguments, run_config_class("lane"))
-    return sorted(f"--{each.name}" for group in groups for each in fields(group) if each.init)
+    words = _words(HfArgumentParser((ModelArguments, DataArguments, run_config_class("lane")))._actions)
+    others = {f"--{name}" for method in METHODS.values() for name in method.config.own_fields()}
+    values = {**words.values, "--method": list(METHODS), "--dataset": _data_sets()}
+    return _Words(sorted(others.union(words.options)), values, words.first)
+
+
+def _data_sets() -> list[str]:
+    from ..datasets import names
+
+    return names()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from .output import as_json, columns, say
+from .output import add_json_argument, as_json, columns, say, say_table
 
 
 def add(commands: Any) -> None:
@@ -12,7 +12,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("datasets", help="list the data sets that have a name, or describe one")
     parser.add_argument("name", nargs="?", help="one data set: what it is; with --data_dir also what is in it")
     parser.add_argument("--data_dir", help="folder with the files of its release (not needed for demo)")
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    add_json_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -25,7 +25,10 @@ def run(arguments: argparse.Namespace) -> None:
         entries = [registry.entry(name) for name in registry.names()]
         rows = [(e.name, str(len(e.label_names)), e.geometry, e.metric, e.access.split(":")[0]) for e in entries]
         keys = ("name", "labels", "geometry", "metric", "access")
-        say(as_json([dict(zip(keys, row, strict=True)) for row in rows]) if arguments.json else columns([keys, *rows]))
+        if arguments.json:
+            say(as_json([dict(zip(keys, row, strict=True)) for row in rows]))
+        else:
+            say_table([keys, *rows])
         return
     entry = registry.entry(arguments.name)
     wants_rows = arguments.data_dir is not None or entry.access == "package"

@@ -1,16 +1,18 @@
 """`lane fix`: relabel or drop the wrong labels of a training table, or let people decide."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .output import say
+from .checks import check_new, check_suffix
+from .output import add_json_argument, as_json, counted, say
+from .trained_table import TrainedTable, trained_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from ..report.fix import Fixed
     from ..report.run_record import RunRecord
+
+_MIN_CONFIDENCE = 0.9
 
 
 def add(commands: Any) -> None:
@@ -19,85 +21,98 @@ def add(commands: Any) -> None:
     parser.add_argument("run_dir", help="output_dir of the training run")
     parser.add_argument("--output", required=True, help="the new table, or the queue (.jsonl) for review")
     how = parser.add_argument_group("how")
-    how.add_argument("--action", default="relabel", choices=("relabel", "drop", "review"))
-    how.add_argument("--min_confidence", type=float, default=0.9, help="change only what is so certain (default: 0.9)")
+    how.add_argument("--action", choices=("relabel", "drop", "review"), help="what to do (default: relabel)")
+    how.add_argument("--min_confidence", type=float, help="change only what is so certain (default: 0.9)")
     how.add_argument("--from", dest="decisions", help="apply people's decisions instead: a reviewed queue or table")
     how.add_argument("--changes", help="write the log of changes: csv, tsv, json, jsonl or parquet")
     which = parser.add_argument_group("which table")
     which.add_argument("--table", help="the table that was trained on (default: the run's train_file)")
-    which.add_argument("--label_column", help="its column of labels (default: as in training, else label)")
+    which.add_argument("--label_column", help="its column of labels (default: as in training, else guessed)")
+    add_json_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.tables import read_table, write_table
-    from ..report.decisions import apply_decisions
-    from ..report.fix import expectation, fix_table, plan
-    from ..report.review import write_review_queue
     from ..report.run_record import read_run
 
+    _check(arguments)
     record = read_run(arguments.run_dir)
     if arguments.action == "review":
-        if arguments.decisions is not None or arguments.changes is not None:
-            raise InputError("--action review changes nothing: leave --from and --changes out")
-        for path in write_review_queue(record.issues, arguments.output):
-            say(f"Queue for review: {path}")
+        _queue(record, arguments)
         return
-    for path in filter(None, (arguments.output, arguments.changes)):
-        _check_output(path)
-    table, label_column = _table(record, arguments)
+    table = trained_table(record, arguments.table, arguments.label_column)
+    fixed, expected = _fixed(record, table, arguments)
+    _write(table.shown(fixed), arguments, expected)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what contradicts itself, and files that cannot be written, before anything is done."""
+    names = {"min_confidence": "min_confidence", "decisions": "from", "changes": "changes", "table": "table"}
+    given = [name for key, name in names.items() if getattr(arguments, key) is not None]
+    if arguments.action == "review":
+        if given:
+            raise InputError(f"--action review only writes a queue of all issues: leave --{given[0]} out")
+        check_new(arguments.output)
+        return
+    if arguments.decisions is not None and (arguments.action is not None or "min_confidence" in given):
+        raise InputError("--from does what people decided: leave --action and --min_confidence out")
+    outputs = [path for path in (arguments.output, arguments.changes) if path is not None]
+    for path in outputs:
+        check_suffix(path)
+    check_new(*outputs)
+
+
+def _queue(record: "RunRecord", arguments: argparse.Namespace) -> None:
+    from ..report.review import write_review_queue
+
+    paths = write_review_queue(record.issues, arguments.output)
+    number = int(record.issues["is_issue"].sum())
+    if arguments.json:
+        say(as_json({"queue": list(map(str, paths)), "number_of_rows": number}))
+        return
+    say(f"Queue for review: {counted(number, 'row')}, worst first: {' and '.join(map(str, paths))}")
+    say(f"Fill in decision and new_label, then: lane fix {arguments.run_dir} --from {paths[0]} --output FILE")
+
+
+def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespace) -> "tuple[Fixed, str]":
+    """Return the fixed table and what to expect of it, which is said before anything is written."""
+    from ..datasets.tables import read_table
+    from ..report.decisions import apply_decisions
+    from ..report.fix import expectation, fix_table, plan
+
     if arguments.decisions is not None:
         decisions = read_table(arguments.decisions)
-        fixed = apply_decisions(table, decisions, record.issues, label_column=label_column)
-        say(f"{len(decisions)} rows were decided.")
+        try:
+            fixed = apply_decisions(table.rows, decisions, record.issues, label_column=table.label_column)
+        except InputError as error:
+            raise InputError(f"{arguments.decisions}: {error}") from error
+        expected = f"{len(fixed.changes)} of the {counted(len(decisions), 'row')} that people looked at will change."
     else:
-        options = {"min_confidence": arguments.min_confidence, "action": arguments.action}
-        say(expectation(record.issues, plan(record.issues, **options), arguments.action))
-        fixed = fix_table(table, record.issues, label_column=label_column, **options)
+        confidence = _MIN_CONFIDENCE if arguments.min_confidence is None else arguments.min_confidence
+        action = arguments.action or "relabel"
+        changes = plan(record.issues, min_confidence=confidence, action=action)
+        expected = expectation(record.issues, changes, action)
+        fixed = fix_table(
+            table.rows, record.issues, label_column=table.label_column, min_confidence=confidence, action=action
+        )
+    if not arguments.json:
+        say(expected)
+    return fixed, expected
+
+
+def _write(fixed: "Fixed", arguments: argparse.Namespace, expected: str) -> None:
+    from ..datasets.tables import write_table
+
     write_table(fixed.data, arguments.output)
-    dropped = int(fixed.changes["after"].isna().sum())
-    say(f"{len(fixed.changes) - dropped} labels changed, {dropped} rows dropped: {arguments.output}")
     if arguments.changes is not None:
         write_table(fixed.changes, arguments.changes)
+    dropped = int(fixed.changes["after"].isna().sum())
+    changed = len(fixed.changes) - dropped
+    if arguments.json:
+        facts = {"output": arguments.output, "changes": arguments.changes, "expected": expected}
+        say(as_json({**facts, "labels_changed": changed, "rows_dropped": dropped, "number_of_rows": len(fixed.data)}))
+        return
+    say(f"{counted(changed, 'label')} changed, {counted(dropped, 'row')} dropped: {arguments.output}")
+    if arguments.changes is not None:
         say(f"Log of changes: {arguments.changes}")
-
-
-def _check_output(path: str) -> None:
-    from ..datasets.tables import SUFFIXES
-
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: unknown kind of file, expected one of {', '.join(SUFFIXES)}")
-    if Path(path).exists():
-        raise InputError(f"{path} exists already: nothing is overwritten, name another file")
-
-
-def _table(record: "RunRecord", arguments: argparse.Namespace) -> "tuple[pd.DataFrame, str]":
-    """Return the table that was trained on, and its column of labels."""
-    from ..datasets.columns import label_column_of
-    from ..datasets.tables import read_table
-
-    data = record.settings.get("DataArguments", {})
-    as_it_was = not data.get("max_train_samples") and not data.get("label_noise")
-    path = arguments.table or (data.get("train_file") if as_it_was else None)
-    if path is not None:
-        table = read_table(path)
-        return table, arguments.label_column or data.get("label_column") or label_column_of(table)
-    if not data:
-        raise InputError(f"{arguments.run_dir} does not say what was trained on: give --table")
-    return _rebuilt(record.settings), "label"
-
-
-def _rebuilt(settings: dict[str, Any]) -> "pd.DataFrame":
-    """Return the very rows that were trained on: a part of a data set, with the labels that were spoiled."""
-    from dataclasses import fields
-
-    from ..run_arguments import DataArguments
-    from ..run_data import prepare_data
-
-    known = {each.name for each in fields(DataArguments)}
-    data = DataArguments(**{name: value for name, value in settings["DataArguments"].items() if name in known})
-    config = argparse.Namespace(seed=settings.get("RunConfig", {}).get("seed", 42), steps_chosen=set())
-    rows = prepare_data(data, config)["train"]  # type: ignore[arg-type]  # it asks for the seed and the steps only
-    table: pd.DataFrame = rows.to_pandas()
-    return table.assign(label=[rows.features["label"].names[code] for code in table["label"]])

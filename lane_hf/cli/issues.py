@@ -1,11 +1,13 @@
 """`lane issues`: what a training run has found out about the labels."""
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
-from ..display import excerpt
+from ..display import excerpt, listed, quoted
 from ..errors import InputError
-from .output import as_json, say, say_table
+from .checks import check_new, check_share, check_suffix
+from .output import add_json_argument, as_json, counted, say, say_table, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +25,8 @@ def add(commands: Any) -> None:
     what.add_argument("--min_confidence", type=float, default=0.0, help="only suggestions at least so probable")
     what.add_argument("--number", type=int, default=20, help="how many rows are shown (default: 20)")
     out = parser.add_argument_group("output")
-    out.add_argument("--output", help="write all these rows: csv, tsv, json, jsonl or parquet")
-    out.add_argument("--json", action="store_true", help="print JSON, for machines")
+    out.add_argument("--output", help="write all these rows, with texts, into a new csv, tsv, json, jsonl or parquet")
+    add_json_argument(out)
     parser.set_defaults(run=run)
 
 
@@ -35,6 +37,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.number < 0:
         raise InputError(f"number must not be negative, got {arguments.number}")
+    check_share("min_confidence", arguments.min_confidence)
+    if arguments.output is not None:
+        check_suffix(arguments.output)
+        check_new(arguments.output)
     issues = read_run(arguments.run_dir).issues
     rows = _chosen(issues, arguments)
     if arguments.json:
@@ -49,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         write_table(rows, arguments.output)
         if not arguments.json:
-            say(f"\n{len(rows)} rows: {arguments.output}")
+            say(f"\n{counted(len(rows), 'row')}: {arguments.output}")
 
 
 def summary_of(issues: "LabelIssues") -> dict[str, Any]:
@@ -72,7 +78,7 @@ def _chosen(issues: "LabelIssues", arguments: argparse.Namespace) -> "pd.DataFra
         known = {str(label) for label in (issues.label_names or issues["given_label"].dropna().unique())}
         unknown = [label for label in arguments.label if label not in known]
         if unknown:
-            raise InputError(f"there is no label {excerpt(unknown[0])!r}: the labels are {', '.join(sorted(known))}")
+            raise InputError(f"there is no label {quoted(unknown[0])}: the labels are {listed(sorted(known))}")
         rows = rows[rows["given_label"].astype("string").isin(arguments.label)]
     return rows
 
@@ -81,10 +87,14 @@ def _say_summary(issues: "LabelIssues") -> None:
     facts = summary_of(issues)
     low, high = facts["noise_rate_interval"]
     number, total = facts["number_of_issues"], facts["number_of_rows"]
-    say(f"{number} of {total} rows ({number / total:.1%}) are marked as issues.")
-    say(f"Estimated noise rate: {facts['noise_rate']:.1%} (95% interval {low:.1%} to {high:.1%})")
+    unseen = int((issues["visits"] == 0).sum())
+    say(f"{number} of {counted(total, 'row')} ({number / total:.1%}) are marked as issues.")
+    if unseen:
+        say(f"Not seen in training: {counted(unseen, 'row')}, of whose labels nothing is known.")
+    if unseen < total:
+        say(f"Estimated noise rate: {share(facts['noise_rate'])} (95% interval {share(low)} to {share(high)})")
     if number:
-        say(f"Expected precision of the issues: {facts['expected_precision']:.1%}")
+        say(f"Expected precision of the issues: {share(facts['expected_precision'])}")
     if "is_flipped" in issues:
         flipped = issues["is_flipped"]
         say(f"Known flips: {int(flipped.sum())}, of which {int((flipped & issues['is_issue']).sum())} are found")
@@ -94,7 +104,7 @@ def _say_labels(issues: "LabelIssues") -> None:
     lines = issues.per_label()
     rows = [("label", "rows", "issues", "noise rate", "suggested for others")]
     for line in lines.itertuples():
-        rate = f"{line.noise_rate:.1%}" if line.rows else "-"
+        rate = share(line.noise_rate) if line.rows else "-"
         rows.append((excerpt(str(line.label)), str(line.rows), str(line.issues), rate, str(line.received)))
     say("")
     say_table(rows)
@@ -111,11 +121,11 @@ def _say_rows(rows: "pd.DataFrame", total: int) -> None:
     table = [(*heading, *(["flipped"] if has_flips else []), *(["text"] if has_text else []))]
     for row in rows.itertuples():
         cells = [str(row.row_id), *(_name(label) for label in (row.given_label, row.suggested_label))]
-        cells += [f"{row.suggestion_confidence:.2f}", f"{row.score:.2f}"]
+        cells += [_number(row.suggestion_confidence), _number(row.score)]
         cells += ["yes" if row.is_flipped else "no"] if has_flips else []
         cells += [excerpt(_name(row.text))] if has_text else []
         table.append(tuple(cells))
-    say(f"\nThe {len(rows)} most suspicious of {total} rows:")
+    say(f"\nThe {len(rows)} most suspicious of {counted(total, 'row')}:")
     say_table(table)
 
 
@@ -123,3 +133,7 @@ def _name(cell: Any) -> str:
     import pandas as pd
 
     return "" if pd.isna(cell) else excerpt(str(cell))
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"

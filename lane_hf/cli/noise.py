@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from .output import say
-from .tables import add_table_arguments, cells_of, read_input, write_output
+from .output import say_result
+from .tables import add_table_arguments, cells_of, read_input
 
 
 def add(commands: Any) -> None:
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    from ..datasets.tables import write_table
     from ..label_space import distances_for, named_ordinal_distances
     from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
 
@@ -48,5 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     table[ORIGINAL_COLUMN] = labels
     table[arguments.label_column] = [originals[names[number]] for number in noisy.labels]
     table[FLIPPED_COLUMN] = noisy.is_flipped
-    write_output(table, arguments)
-    say(f"{noisy.is_flipped.sum()} of {len(table)} labels are now wrong: {arguments.output}")
+    write_table(table, arguments.output)
+    number = int(noisy.is_flipped.sum())
+    facts = {"output": arguments.output, "number_of_rows": len(table), "number_of_flips": number}
+    say_result(arguments, f"{number} of {len(table)} labels are now wrong: {arguments.output}", facts)

@@ -2,10 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .output import say
+from .output import add_json_argument, say_result
+
+if TYPE_CHECKING:
+    from ..report.run_record import RunRecord
 
 _DEFAULT = "_report/report.html"
 
@@ -14,31 +17,51 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("report", help="write the report of a training run: one HTML file")
     parser.add_argument("run_dir", nargs="?", help="output_dir of the training run")
-    parser.add_argument(
+    elsewhere = parser.add_argument_group("of training elsewhere")
+    elsewhere.add_argument(
         "--margins", help="instead of a run: a table with row_id, label and margins (such as the aum package's csv)"
     )
-    parser.add_argument("--label_names", nargs="+", help="names of the labels in --margins, if they are numbers")
-    parser.add_argument("--output", help=f"the HTML file (default: {_DEFAULT} in the run's folder)")
-    parser.add_argument("--rows", type=int, default=10_000, help="how many rows its table holds (default: 10000)")
+    elsewhere.add_argument("--label_names", nargs="+", help="names of the labels in --margins, if they are numbers")
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--output", help=f"the HTML file, written anew if it exists (default: {_DEFAULT} in the run's folder)"
+    )
+    out.add_argument("--rows", type=int, default=10_000, help="how many rows its table holds (default: 10000)")
+    add_json_argument(out)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.tables import read_table
-    from ..report.from_margins import issues_from_margins
     from ..report.html import write_report
-    from ..report.run_record import read_run
 
+    output = _output(arguments)
+    written = write_report(_record(arguments), output, arguments.rows)
+    say_result(arguments, f"Report: {written}", {"output": str(written)})
+
+
+def _output(arguments: argparse.Namespace) -> Path:
     if (arguments.run_dir is None) == (arguments.margins is None):
         raise InputError("give either the folder of a training run or --margins. See lane report --help")
-    if arguments.margins is not None:
-        if arguments.output is None:
-            raise InputError("--margins needs --output: name the HTML file")
-        record = issues_from_margins(read_table(arguments.margins), arguments.label_names)
-    else:
-        record = read_run(arguments.run_dir)
+    if arguments.margins is None and arguments.label_names is not None:
+        raise InputError("--label_names belongs to --margins: a training run knows the names of its labels")
+    if arguments.output is None and arguments.margins is not None:
+        raise InputError("--margins needs --output: name the HTML file")
     output = Path(arguments.output) if arguments.output else Path(arguments.run_dir) / _DEFAULT
-    if arguments.margins is not None and output.exists() and output.samefile(arguments.margins):
-        raise InputError(f"{output}: the input would be overwritten, name another file")
-    say(f"Report: {write_report(record, output, arguments.rows)}")
+    if output.suffix.lower() not in (".html", ".htm"):  # a table given by mistake would be overwritten
+        raise InputError(f"{output}: the report is HTML, name a file ending in .html")
+    return output
+
+
+def _record(arguments: argparse.Namespace) -> "RunRecord":
+    from ..datasets.tables import read_table
+    from ..report.from_margins import issues_from_margins
+    from ..report.run_record import read_run
+
+    if arguments.margins is None:
+        return read_run(arguments.run_dir)
+    table = read_table(arguments.margins)
+    try:
+        return issues_from_margins(table, arguments.label_names)
+    except InputError as error:
+        raise InputError(f"{arguments.margins}: {error}") from error

@@ -7,6 +7,13 @@ import pytest
 from cli_runs import Run
 
 from lane_hf.cli import main
+from lane_hf.report import estimates
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval of the noise rate takes most of the time, and is tested elsewhere."""
+    monkeypatch.setattr(estimates, "_RESAMPLES", 2)
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 from cli_runs import ROWS, Run
 
+from lane_hf.report.label_issues import LabelIssues
+from lane_hf.report.run_record import write_issues
+
 Lane = Callable[..., str]
 
 
@@ -70,16 +73,57 @@ def test_a_terminal_gets_boxes_and_no_markup(run: Run, lane: Lane, monkeypatch: 
 
 
 WRONG: dict[str, tuple[list[str], str]] = {
-    "label": (["--label", "elk"], "there is no label 'elk': the labels are ant, bee, cow, dog"),
+    "label": (["--label", "elk"], "there is no label 'elk': the labels are 'ant', 'bee', 'cow', 'dog'"),
     "number": (["--number", "-1"], "number must not be negative, got -1"),
     "output": (["--output", "rows.xlsx"], "unknown kind of file"),
-    "option": (["--nmber", "1"], "unrecognized arguments"),
+    "folder": (["--output", "nowhere/rows.csv"], "there is no folder nowhere"),
+    "percent": (["--min_confidence", "90"], "min_confidence must be in [0, 1], got 90.0"),
+    "no number": (["--min_confidence", "nan"], "min_confidence must be in [0, 1], got nan"),
+    "option": (["--nmber", "1"], "unknown argument --nmber. See lane issues --help"),
 }
 
 
 @pytest.mark.parametrize(("options", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_arguments(run: Run, refused: Lane, options: list[str], message: str) -> None:
     assert message in refused("issues", run.folder, *options)
+
+
+def test_nothing_is_overwritten(run: Run, refused: Lane) -> None:
+    for path in (run.train_file, run.folder / "label_issues.parquet"):
+        before = path.read_bytes()
+        assert "exists already: nothing is overwritten" in refused("issues", run.folder, "--output", path)
+        assert path.read_bytes() == before
+
+
+def test_rows_that_were_never_seen_are_said_and_shown_as_such(run: Run, lane: Lane) -> None:
+    assert "Not seen in training: 2 rows" in lane("issues", run.folder)
+    run.change_issues(
+        **dict.fromkeys(
+            ("given_label", "suggested_label", "runner_up_label"), pd.array([None] * ROWS, dtype="string")
+        ),
+        **dict.fromkeys(
+            ("score", "aum", "alm", "noise_probability", "suggestion_confidence", "confidence"), float("nan")
+        ),
+        visits=0,
+        is_issue=False,
+    )
+    said = lane("issues", run.folder)
+    assert f"Not seen in training: {ROWS} rows" in said
+    assert "noise rate:" not in said
+    assert "nan" not in said
+    assert json.loads(lane("issues", run.folder, "--json"))["noise_rate"] is None
+
+
+def test_labels_without_names_are_chosen_by_their_numbers(run: Run, lane: Lane) -> None:
+    names = run.issues.label_names
+    labels = ("given_label", "suggested_label", "runner_up_label")
+    numbers = {
+        label: pd.array(run.issues[label].map(names.index, na_action="ignore"), dtype="Int64") for label in labels
+    }
+    write_issues(run.folder, LabelIssues(run.issues.assign(**numbers)))
+    said = json.loads(lane("issues", run.folder, "--label", 2, "--json", "--number", ROWS))
+    assert {row["given_label"] for row in said["rows"]} == {2}
+    assert len(said["rows"]) == (run.issues["given_label"] == names[2]).sum()
 
 
 def test_no_run(tmp_path: Path, refused: Lane) -> None:

@@ -1,20 +1,16 @@
-"""`lane report`, `lane compare`, `lane doctor`, `lane completion`, and the manners of all commands."""
+"""`lane report`, `lane compare`, `lane doctor`."""
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from cli_runs import Run
+from cli_runs import ROWS, Run
 
-from lane_hf import cli
-from lane_hf.cli import main
+from lane_hf import InputError, cli, packaged_model
 
 Lane = Callable[..., str]
 
@@ -39,10 +35,22 @@ def test_a_report_from_margins(lane: Lane, refused: Lane, tmp_path: Path) -> Non
     lane("report", "--margins", margins, "--label_names", "no", "yes", "--output", output)
     assert '"labels":["no","yes"]' in output.read_text()
     assert "needs --output" in refused("report", "--margins", margins)
-    assert "would be overwritten" in refused("report", "--margins", margins, "--output", margins)
+    assert "name a file ending in .html" in refused("report", "--margins", margins, "--output", margins)
     assert "either the folder of a training run or --margins" in refused("report")
     pd.DataFrame({"a": [1]}).to_csv(margins, index=False)
-    assert "no column 'row_id'" in refused("report", "--margins", margins, "--output", output)
+    assert refused("report", "--margins", margins, "--output", output).startswith(
+        f"{margins}: the table of margins has"
+    )
+
+
+def test_a_report_overwrites_no_table(run: Run, lane: Lane, refused: Lane, tmp_path: Path) -> None:
+    before = run.train_file.read_bytes()
+    assert "name a file ending in .html" in refused("report", run.folder, "--output", run.train_file)
+    assert run.train_file.read_bytes() == before
+    assert "belongs to --margins" in refused("report", run.folder, "--label_names", "a")
+    output = tmp_path / "new" / "r.HTM"
+    assert json.loads(lane("report", run.folder, "--output", output, "--json")) == {"output": str(output)}
+    assert output.is_file()
 
 
 # ---- compare ----
@@ -72,10 +80,27 @@ def test_runs_side_by_side(run: Run, lane: Lane, tmp_path: Path) -> None:
 
 def test_runs_that_cannot_be_compared(run: Run, lane: Lane, refused: Lane, tmp_path: Path) -> None:
     assert "at least two different runs" in refused("compare", run.folder)
-    assert "at least two different runs" in refused("compare", run.folder, run.folder)
+    assert "at least two different runs" in refused("compare", run.folder, f"{run.folder}/../{run.folder.name}/")
     other = Run(tmp_path / "other")
+    run.write("run_config.json", {"versions": 7})
+    assert "versions is no object" in refused("compare", run.folder, other.folder)
+    (run.folder / "run_config.json").unlink()
     other.change_issues(row_id=other.issues["row_id"] + 1)
-    assert "were trained on other rows" in lane("compare", run.folder, other.folder)
+    assert "trained on other rows, issues are not compared" in lane("compare", run.folder, other.folder)
+
+
+def test_runs_on_other_labels_of_the_same_rows(run: Run, lane: Lane, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    labels = other.issues["given_label"].copy()
+    labels.iloc[:7] = labels.iloc[:7].map({"ant": "bee", "bee": "ant", "cow": "dog", "dog": "cow"})
+    other.change_issues(given_label=labels)
+    run.write("run_config.json", {"RunConfig": {"method": "\x1b[31mred"}})
+    said = lane("compare", run.folder, other.folder)
+    assert f"but 7 of {ROWS} rows were trained with another label" in said
+    assert "\x1b" not in said
+    assert (
+        json.loads(lane("compare", run.folder, other.folder, "--json"))["agreement"][0]["rows_with_another_label"] == 7
+    )
 
 
 # ---- doctor ----
@@ -95,51 +120,33 @@ def test_the_doctor_finds_what_is_missing(lane: Lane, monkeypatch: pytest.Monkey
     needed = ["torch>=99", "no-such-package>=1", "jinja2>=99; extra == 'report'"]
     monkeypatch.setattr(cli.doctor, "requires", lambda name: needed)
     said = json.loads(lane("doctor", "--json", status=1))
-    assert [line["problem"] for line in said["packages"]] == ["does not fit", "missing"]
+    assert [line["problem"] for line in said["packages"]] == ["", "does not fit >=99", "is missing"]
+    assert said["problems"] == ["torch does not fit >=99", "no-such-package is missing"]
     assert said["extras"]["report"]["missing"] == ["jinja2"]
-    assert "pip install -U lane_hf" in lane("doctor", status=1)
+    words = lane("doctor", status=1)
+    assert "Problem: no-such-package is missing" in words
+    assert "pip install -U lane_hf" in words
+    assert "missing jinja2: pip install 'lane_hf[report]'" in words
 
 
-# ---- completion ----
+def test_the_doctor_asks_for_a_python_that_is_new_enough(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.doctor, "metadata", lambda name: {"Requires-Python": ">=99"})
+    assert "Problem: Python does not fit >=99" in lane("doctor", status=1)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes(lane: Lane, tmp_path: Path) -> None:
-    script = tmp_path / "lane.sh"
-    script.write_text(lane("completion", "bash"))
+@pytest.mark.parametrize("error", [InputError("the weights are damaged"), ImportError("the weights are damaged")])
+def test_the_doctor_survives_what_is_damaged(lane: Lane, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def damaged() -> str:
+        raise error
 
-    def completed(*words: str) -> list[str]:
-        line = " ".join(f"'{word}'" for word in words)
-        code = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _lane; echo ${{COMPREPLY[@]}}"
-        return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
-
-    assert completed("lane", "is") == ["issues"]
-    assert completed("lane", "") == [
-        "train",
-        *(each.__name__.split(".")[-1] for each in cli.COMMANDS),
-        "--help",
-        "--version",
-    ]
-    assert completed("lane", "issues", "--only") == ["--only_issues"]
-    assert completed("lane", "train", "--weighting_w") == ["--weighting_warmup"]
-    assert "compinit" in lane("completion", "zsh")
+    monkeypatch.setattr(packaged_model, "default_model", damaged)
+    assert "Problem: the weights are damaged" in lane("doctor", status=1)
+    assert json.loads(lane("doctor", "--json", status=1))["problems"] == ["the weights are damaged"]
 
 
-# ---- Manners ----
+def test_the_doctor_needs_an_installed_package(refused: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
 
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["issues", "--help"]])
-def test_help_needs_no_torch(arguments: list[str]) -> None:
-    code = (
-        f"import sys\nfrom lane_hf.cli import main\ntry: main({arguments})\nfinally: assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-
-
-def test_interrupting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(arguments: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli.datasets, "run", interrupted)
-    assert main(["datasets"]) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    monkeypatch.setattr(cli.doctor, "metadata", absent)
+    assert "lane_hf is not installed" in refused("doctor")

@@ -1,8 +1,6 @@
 """The `lane` command: data sets, noise, augmentation; every error one line and exit status 2."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -128,9 +126,16 @@ def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.C
         (["noise", "TABLE", "--output", "TABLE", "--label_column", "label", "--rate", "0.1"], "would be overwritten"),
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "nope", "--rate", "0.1"], "no column 'nope'"),
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "label", "--rate", "7"], "rate"),
-        (["noise", "TABLE", "--output", "no/o.csv", "--label_column", "label", "--rate", "0.1"], "cannot be written"),
+        (
+            ["noise", "TABLE", "--output", "no/o.csv", "--label_column", "label", "--rate", "0.1"],
+            "there is no folder no",
+        ),
         (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--num_views", "0"], "num_views"),
         (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--rate", "0"], "rate"),
+        (["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--pivots", "de", "de"], "occurs twice"),
+        (["augment", "NUMBERS", "--output", "o.csv", "--text_column", "text"], "else than texts (first: row 1)"),
+        (["augment", "NUMBERS", "--output", "o.csv", "--text_column", "label"], "is empty in 1 row (first: row 0)"),
+        (["augment", "LONG", "--output", "o.csv", "--text_column", "text"], f"the columns are '{'x' * 37}...', 'b'\n"),
         (
             ["augment", "TABLE", "--output", "o.csv", "--text_column", "text", "--kind", "backtranslation", *NO_MODEL],
             "nowhere",
@@ -147,7 +152,10 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(table.parent)
-    assert message in refused(capsys, *(str(table) if part == "TABLE" else part for part in arguments))
+    (table.parent / "numbers.json").write_text('[{"text": "a", "label": null}, {"text": 1, "label": "b"}]')
+    (table.parent / "long.csv").write_text(f"{'x' * 1000},b\n1,2\n")
+    files = {"TABLE": str(table), "NUMBERS": "numbers.json", "LONG": "long.csv"}
+    assert message in refused(capsys, *(files.get(part, part) for part in arguments))
     assert not (table.parent / "o.csv").exists()
 
 
@@ -161,10 +169,10 @@ def test_columns_that_exist_are_not_overwritten(
     assert "there is a column 'text_view_1' already" in refused(capsys, *arguments)
 
 
-def test_the_command_runs_as_a_module_and_stops_quietly_at_a_closed_pipe() -> None:
-    listing = subprocess.run([sys.executable, "-m", "lane_hf", "datasets"], capture_output=True, text=True, check=True)
-    assert "goemotions" in listing.stdout
-    piped = subprocess.Popen([sys.executable, "-m", "lane_hf", "datasets", "goemotions"], stdout=-1, stderr=-1)
-    piped.stdout.close()  # nobody reads
-    assert piped.stderr.read() == b""
-    assert piped.wait() == 0
+def test_json_says_what_was_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = str(tmp_path / "o.csv")
+    assert main(["noise", str(table), "--output", output, "--label_column", "label", "--rate", "0.2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"output": output, "number_of_rows": 100, "number_of_flips": 20}
+    assert main(["augment", str(table), "--output", output, "--text_column", "text", "--json"]) == 0
+    facts = {"output": output, "number_of_rows": 100, "new_columns": ["text_view_1"]}
+    assert json.loads(capsys.readouterr().out) == facts
