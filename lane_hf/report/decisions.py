@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .label_issues import LabelIssues
 
 _DECISIONS = ("keep", "relabel", "drop")
+_STAYS = object()  # not the given label, which is missing for rows that were never seen: so is that of dropped ones
 
 
 def apply_decisions(
@@ -32,19 +33,19 @@ def apply_decisions(
     Raises:
         InputError: a column is missing, or a decision or label is unknown, with the line where it stands.
     """
-    changes = _decided(decisions, issues.drop_duplicates(ROW_ID).set_index(ROW_ID))
+    known = {*(issues.label_names or ()), *issues["given_label"].dropna(), *issues["runner_up_label"].dropna()}
+    by_row = issues.drop_duplicates(ROW_ID).set_index(ROW_ID)
+    changes = _decided(decisions, by_row, {str(label): label for label in known})
     return apply_changes(table, changes, issues, label_column)
 
 
-def _decided(decisions: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
+def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, Any]) -> pd.DataFrame:
     needed = "decision" if "decision" in decisions else "label"
     for column in (ROW_ID, needed):
         if column not in decisions:
             raise InputError(
                 f"the decisions have no column {column!r}: they need row_id and decision, or row_id and label"
             )
-    known = set(issues["given_label"].dropna()) | set(issues["runner_up_label"].dropna())
-    by_text = {str(label): label for label in known}
     ids = {str(row_id): row_id for row_id in issues.index}
     lines, seen = [], set()
     for number, row in enumerate(decisions.to_dict("records"), start=1):
@@ -55,27 +56,30 @@ def _decided(decisions: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"decision {number}: row {row_id} is decided twice")
         seen.add(row_id)
         given = issues.at[row_id, "given_label"]
-        after = _new_label(row, number, given, issues.at[row_id, "suggested_label"], by_text)
-        if pd.isna(after) or after != given:
+        after = _new_label(row, number, issues.at[row_id, "suggested_label"], by_text)
+        if after is not _STAYS and (pd.isna(after) or pd.isna(given) or after != given):
             lines.append((row_id, given, after))
     columns = list(zip(*lines, strict=True)) if lines else [[], [], []]
     return make_changes(*columns, np.nan, "review") if lines else make_changes([], [], [], [], "review")
 
 
-def _new_label(row: dict[str, Any], number: int, given: Any, suggested: Any, by_text: dict[str, Any]) -> Any:
-    """Return the label that was decided on, the given one if it stays, missing if the row goes."""
+def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[str, Any]) -> Any:
+    """Return the label that was decided on, `_STAYS` if it stays, missing if the row goes."""
     decision, wanted = (_word(row, "decision"), _word(row, "new_label"))
     if "decision" not in row:
-        decision, wanted = "relabel", _word(row, "label") or str(given)
+        wanted = _word(row, "label")
+        decision = "relabel" if wanted else "keep"
     decision = decision.lower()
     if decision in ("", "keep"):
-        return given
+        return _STAYS
     if decision == "drop":
         return pd.NA
     if decision != "relabel":
         raise InputError(
             f"decision {number}: {quoted(decision)} is unknown, expected one of {', '.join(_DECISIONS)}, or nothing"
         )
+    if not wanted and pd.isna(suggested):
+        raise InputError(f"decision {number}: nothing is suggested for this row, write its label into new_label")
     if not wanted:
         return suggested
     if wanted not in by_text:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .label_issues import LabelIssues
 
 CLEAN, WRONG, NEUTRAL = "#0072B2", "#D55E00", "#999999"
-_MAP_POINTS = 4000
-_MOST_LABELS = 30  # more of them cannot be read
+MAP_POINTS = 4000
+MOST_LABELS = 30  # more of them cannot be read
 _LABELS_WITH_NUMBERS = 10
 _NAME_LENGTH = 20
 
@@ -64,7 +64,8 @@ def weight_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
     seen = _seen(issues)
     bins = np.linspace(0, 1, 26)
     for values, colour, name in _groups(seen, "weight"):
-        ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name)
+        # Smoothed edges would leave seams between the bars.
+        ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name, antialiased=False)
     ax.set(xlabel="weight in the cross-entropy (0 to 1)", ylabel="rows (log scale)", yscale="log", xlim=(0, 1))
     ax.legend(frameon=False)
     return ax
@@ -74,9 +75,10 @@ def weight_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
 def margin_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
     """Draw how the rows' average margins are distributed; rows left of zero were mostly predicted as another label."""
     seen = _seen(issues)
+    seen = seen[np.isfinite(seen["aum"].to_numpy(np.float64))]  # training in half precision can overflow
     bins = np.histogram_bin_edges(seen["aum"], bins=40) if len(seen) else np.linspace(-1, 1, 3)
     for values, colour, name in _groups(seen, "aum"):
-        ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name)
+        ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name, antialiased=False)
     ax.axvline(0, color=NEUTRAL, linewidth=1)
     ax.set(xlabel="average margin of the given label (logits)", ylabel="rows")
     ax.legend(frameon=False)
@@ -84,7 +86,7 @@ def margin_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
 
 
 @_drawing
-def data_map(issues: "LabelIssues", ax: "Axes", most: int = _MAP_POINTS) -> "Axes":
+def data_map(issues: "LabelIssues", ax: "Axes", most: int = MAP_POINTS) -> "Axes":
     """Draw the data map: mean against standard deviation of the given label's probability, coloured by verdict.
 
     Of more rows than `most`, so many are drawn: issues and others each in proportion, but at least a quarter of the
@@ -141,18 +143,33 @@ def noise_matrix(issues: "LabelIssues", ax: "Axes") -> "Axes":
 
 @_drawing
 def label_similarity(issues: "LabelIssues", ax: "Axes") -> "Axes":
-    """Draw how close the classifier found labels to each other."""
+    """Draw how close the classifier found labels to each other; of many labels the [`closest_labels`]."""
     matrix = issues.label_similarity()
-    off = matrix.to_numpy() - np.eye(len(matrix))
-    shown = _most_interesting(off.sum(axis=0))
+    shown = closest_labels(issues)
     return _heatmap(ax, matrix.iloc[shown, shown], "similarity (1: the closest pair)", ("label", "label"))
 
 
+def closest_labels(issues: "LabelIssues") -> np.ndarray:
+    """Return which labels [`label_similarity`] shows: `[<= MOST_LABELS]` their positions, in the labels' own order."""
+    matrix = issues.label_similarity().to_numpy()
+    return _most_interesting((matrix - np.eye(len(matrix))).sum(axis=0))
+
+
 @_drawing
-def label_distances(distances: np.ndarray, names: Sequence[str], ax: "Axes") -> "Axes":
-    """Draw the given distances `[K, K]` of the labels, dark where they are close."""
+def label_distances(
+    distances: np.ndarray, names: Sequence[str], ax: "Axes", shown: np.ndarray | None = None
+) -> "Axes":
+    """Draw the given distances of the labels, bright where they are close.
+
+    Args:
+        distances: `[K, K]`, 0 for the same label; the unit is the data set's own.
+        names: the K labels.
+        ax: where to draw.
+        shown: positions of the labels to show; None takes those that are closest to all others.
+    """
     table = pd.DataFrame(distances, index=list(names), columns=list(names))
-    shown = _most_interesting(-np.asarray(distances, dtype=float).sum(axis=0))
+    if shown is None:
+        shown = _most_interesting(-np.asarray(distances, dtype=float).sum(axis=0))
     return _heatmap(ax, table.iloc[shown, shown], "given distance", ("label", "label"), reverse=True)
 
 
@@ -196,8 +213,8 @@ def _groups(rows: pd.DataFrame, column: str) -> list[tuple[pd.Series, str, str]]
 
 
 def _most_interesting(weight: np.ndarray) -> np.ndarray:
-    """Return the labels to show, in their own order: all, or the `_MOST_LABELS` with the greatest weight."""
-    return np.sort(np.argsort(-weight, kind="stable")[:_MOST_LABELS])
+    """Return the labels to show, in their own order: all, or the `MOST_LABELS` with the greatest weight."""
+    return np.sort(np.argsort(-weight, kind="stable")[:MOST_LABELS])
 
 
 def short(name: Any) -> str:
@@ -207,10 +224,13 @@ def short(name: Any) -> str:
 
 
 def _heatmap(ax: Any, matrix: pd.DataFrame, unit: str, axes: tuple[str, str], reverse: bool = False) -> Any:
-    """Draw a matrix; `axes` are what its columns and its rows are."""
+    """Draw a matrix; `axes` are what its columns and its rows are.
+
+    What matters is bright (small numbers if `reverse`): most cells matter little, and should not catch the eye.
+    """
     values = matrix.to_numpy(dtype=float)
     high = values.max(initial=0.0) or 1.0
-    image = ax.imshow(values, cmap="cividis" if reverse else "cividis_r", vmin=0, vmax=high, aspect="equal")
+    image = ax.imshow(values, cmap="cividis_r" if reverse else "cividis", vmin=0, vmax=high, aspect="equal")
     names = [short(name) for name in matrix.columns]
     size = 9 if len(names) <= _LABELS_WITH_NUMBERS else 6.5
     ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0, fontsize=size)  # noqa: PLR2004
@@ -220,7 +240,6 @@ def _heatmap(ax: Any, matrix: pd.DataFrame, unit: str, axes: tuple[str, str], re
     ax.tick_params(length=0)
     if len(names) <= _LABELS_WITH_NUMBERS:
         for (row, column), value in np.ndenumerate(values):
-            is_dark = value / high > 0.5 if not reverse else value / high < 0.5  # noqa: PLR2004 -- half of the scale
             ax.text(
                 column,
                 row,
@@ -228,9 +247,18 @@ def _heatmap(ax: Any, matrix: pd.DataFrame, unit: str, axes: tuple[str, str], re
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="#fff" if is_dark else "#000",
+                color=_readable_on(image.cmap(image.norm(value))),
             )
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
     bar.set_label(unit)
     bar.outline.set_visible(False)
     return ax
+
+
+def _readable_on(colour: tuple[float, float, float, float]) -> str:
+    """Return black or white, whichever has more contrast with a colour (WCAG 2.2: at least 4.58 to 1)."""
+    channels = np.array(colour[:3])
+    is_dark = channels <= 0.04045  # noqa: PLR2004 -- sRGB's own constants
+    linear = np.where(is_dark, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"

@@ -178,8 +178,9 @@ def apply_changes(table: pd.DataFrame, changes: pd.DataFrame, issues: "LabelIssu
     at = [position[row_id] for row_id in changes[ROW_ID]]
     dropped = changes["after"].isna().to_numpy(bool)
     labels = fixed[label_column].to_numpy(object, copy=True)
+    own = {label_name(cell): cell for cell in labels}  # as the table writes it: 2 is no "2"
     for where, after in zip(np.asarray(at)[~dropped], changes["after"][~dropped], strict=True):
-        labels[where] = after
+        labels[where] = own.get(str(after), after)
     fixed[label_column] = pd.Series(labels, index=fixed.index).infer_objects()
     return Fixed(fixed.drop(index=fixed.index[np.asarray(at, dtype=int)[dropped]]), changes)
 

@@ -83,7 +83,12 @@ def _long(table: pd.DataFrame) -> pd.DataFrame:
     visits["other"] = pd.NA if found["other"] is None else long[found["other"]].to_numpy()
     counted = visits.groupby("row_id").cumcount()
     visits["epoch"] = counted if found["epoch"] is None else _numbers(long[found["epoch"]], "epoch").astype(int)
-    return visits.dropna(subset=["margin"])
+    visits = visits.dropna(subset=["margin"])
+    if visits.empty:
+        raise InputError("the table of margins has no margin in it: every cell is empty")
+    if visits["label"].isna().any():
+        raise InputError(f"row {visits.loc[visits['label'].isna(), 'row_id'].iloc[0]} has a margin, but no label")
+    return visits
 
 
 def _integers(column: pd.Series) -> np.ndarray:

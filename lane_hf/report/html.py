@@ -17,14 +17,20 @@ import pandas as pd
 from ..display import first_line, printable
 from ..errors import InputError
 from ..version import __version__
+from . import figures
 from .run_record import RunRecord
 
 TEMPLATE = Path(__file__).parent / "template"
 MOST_ROWS = 10_000
 _TEXT_LENGTH = 300
+_LABELS_ON_A_PHONE = 12  # heat maps of more labels are drawn larger, and scrolled on a small screen
 _INK = "#010203"  # a colour that nothing is drawn in: replaced by that of the page, which depends on the theme
 _FURTHER_COLOURS = (("#009E73", "--third"), ("#CC79A7", "--fourth"))
-_WEIGHT_CURVES = {"lane/mean_weight": "mean weight", "lane/share_below_half": "share of rows below 0.5"}
+_WEIGHT_CURVES = {
+    "lane/mean_weight": "mean weight",
+    "lane/share_below_half": "share of rows below 0.5",
+    "lane/negative_share": "share with a negative average",
+}
 _MARGIN_CURVES = {"lane/alm_mean": "mean of the negative averages", "lane/alm_std": "their standard deviation"}
 _LOSS_CURVES = {"loss": "loss", "loss_ce": "cross-entropy", "loss_aux": "auxiliary", "loss_contrastive": "contrastive"}
 _SCORE_CURVES = {"eval_accuracy": "validation accuracy", "eval_f1_macro": "validation macro-F1"}
@@ -58,6 +64,8 @@ def write_report(record: RunRecord, path: str | Path, most_rows: int = MOST_ROWS
         partial.write_text(page, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
+        if partial.is_file():
+            partial.unlink()
         raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
     return path
 
@@ -72,14 +80,20 @@ def render(record: RunRecord, most_rows: int = MOST_ROWS) -> str:
     environment.filters |= {"percent": _percent, "number": _number}
     script = (TEMPLATE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rows = table_rows(record, most_rows)
     content: str = environment.get_template("report.html.jinja").render(
         css=_trusted((TEMPLATE / "report.css").read_text(encoding="utf-8")),
         script=_trusted(script),
         script_digest=digest,
-        rows_as_json=_trusted(for_script(table_rows(record, most_rows))),
+        rows_as_json=_trusted(for_script(rows)),
         facts=_facts(record),
+        texts_cut_to=_TEXT_LENGTH
+        if any(len(text) > _TEXT_LENGTH for text in rows["columns"].get("text", []))
+        else None,
         figures=_figures(record),
         labels=_labels(record),
+        most_labels=figures.MOST_LABELS,
+        labels_on_a_phone=_LABELS_ON_A_PHONE,
         settings=_settings(record),
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -101,17 +115,22 @@ def _facts(record: RunRecord) -> dict[str, Any]:
     issues = record.issues
     seen = int((issues["visits"] > 0).sum())
     number = int(issues["is_issue"].sum())
+    mapped = int((issues["visits"].gt(0) & issues["confidence"].notna() & issues["variability"].notna()).sum())
     facts: dict[str, Any] = {
         "rows": len(issues),
         "unseen": len(issues) - seen,
         "issues": number,
-        "share": number / len(issues),
+        "share": number / max(1, len(issues)),
         "rate": issues.noise_rate(),
         "precision": issues.expected_precision(),
-        "rare": [line.label for line in issues.per_label().itertuples() if line.note],
-        "method": record.settings.get("RunConfig", {}).get("method"),
-        "model": record.settings.get("ModelArguments", {}).get("model_name_or_path"),
-        "metrics": {printable(name): value for name, value in record.metrics.items() if _is_worth_showing(name)},
+        "rare": [_name(line.label) for line in issues.per_label().itertuples() if line.note],
+        "method": _setting(record, "RunConfig", "method"),
+        "model": _setting(record, "ModelArguments", "model_name_or_path"),
+        "points": mapped if mapped > figures.MAP_POINTS else None,
+        "points_drawn": figures.MAP_POINTS,
+        "metrics": {
+            printable(name): value for name, value in record.metrics.items() if _is_worth_showing(name, value)
+        },
         "known": None,
     }
     if "is_flipped" in issues:
@@ -126,13 +145,25 @@ def _facts(record: RunRecord) -> dict[str, Any]:
     return facts
 
 
-def _is_worth_showing(name: str) -> bool:
-    return name.endswith(("accuracy", "f1_macro", "f1_weighted")) or name.startswith("detection_")
+def _setting(record: RunRecord, group: str, name: str) -> str | None:
+    values = record.settings.get(group)
+    value = values.get(name) if isinstance(values, dict) else None
+    return None if value is None else _name(value)
+
+
+def _name(value: Any) -> str:
+    """Return a name as the page shows it: it may be anything, and a megabyte of it."""
+    return printable(str(value)[:200])
+
+
+def _is_worth_showing(name: str, value: Any) -> bool:
+    is_score = name.endswith(("accuracy", "f1_macro", "f1_weighted")) or name.startswith("detection_")
+    return is_score and isinstance(value, (int, float))
 
 
 def _labels(record: RunRecord) -> list[dict[str, Any]]:
     lines = record.issues.per_label().to_dict("records")
-    return [{**line, "label": printable(str(line["label"])[:200])} for line in lines]
+    return [{**line, "label": _name(line["label"])} for line in lines]
 
 
 def _settings(record: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -163,22 +194,21 @@ def _number(value: float) -> str:
 
 
 def _figures(record: RunRecord) -> dict[str, Any]:
-    from . import figures
-
     issues, names = record.issues, record.issues.label_names
     seen = issues[issues["visits"] > 0]
     drawn: dict[str, Any] = {}
     if len(seen) and seen["weight"].nunique() > 1:
         drawn["weights"] = lambda ax: figures.weight_histogram(issues, ax=ax)
-    if len(seen):
+    if np.isfinite(seen["aum"].to_numpy(np.float64)).any():
         drawn["margins"] = lambda ax: figures.margin_histogram(issues, ax=ax)
     if seen["confidence"].notna().any():
-        drawn["map"] = lambda ax: figures.data_map(issues, ax=ax)
+        drawn["map"] = lambda ax: figures.data_map(issues, ax=ax, most=figures.MAP_POINTS)
     if seen["runner_up_label"].notna().any():
         drawn["matrix"] = lambda ax: figures.noise_matrix(issues, ax=ax)
         drawn["similarity"] = lambda ax: figures.label_similarity(issues, ax=ax)
     if record.distances is not None and names is not None and len(names) == len(record.distances):
-        drawn["distances"] = lambda ax: figures.label_distances(record.distances, names, ax=ax)
+        shown = figures.closest_labels(issues) if "similarity" in drawn else None
+        drawn["distances"] = lambda ax: figures.label_distances(record.distances, names, ax=ax, shown=shown)
     curves = {
         "loss_curves": (_LOSS_CURVES, "loss (nats)"),
         "weight_curves": (_WEIGHT_CURVES, "weight, share"),
@@ -190,21 +220,26 @@ def _figures(record: RunRecord) -> dict[str, Any]:
             drawn[name] = lambda ax, keys=keys, label=label: figures.training_curves(
                 record.log_history, keys, ax=ax, label=label
             )
-    return {name: _svg(draw, name) for name, draw in drawn.items()}
+    many = names is not None and len(names) > _LABELS_ON_A_PHONE
+    return {name: _svg(draw, name, _size(name, many)) for name, draw in drawn.items()}
 
 
-def _svg(draw: Any, name: str) -> Any:
+def _size(name: str, many_labels: bool) -> tuple[float, float]:
+    """Return a figure's size in inches: texts keep their size in points, so that smaller figures have larger ones."""
+    if name not in ("matrix", "similarity", "distances"):
+        return 4.9, 3.3
+    return (5.8, 5.0) if many_labels else (4.9, 4.2)
+
+
+def _svg(draw: Any, name: str, size: tuple[float, float]) -> Any:
     """Draw a figure as SVG for the page: in its colours, with its fonts, and with ids of its own."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-
-        from . import figures
     except ImportError as error:
         raise InputError("the report needs matplotlib: pip install 'lane_hf[report]'") from error
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    style = {"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160, "font.size": 9.5, **ink}
-    size = (6.4, 5.4) if name in ("matrix", "similarity", "distances") else (6.4, 3.9)
+    style = {"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160, "font.size": 9, **ink}
     file = io.StringIO()
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
@@ -258,7 +293,7 @@ def table_rows(record: RunRecord, most: int) -> dict[str, Any]:
         columns["margins"] = [
             None if math.isnan(where) else [_rounded(value) for value in record.margins[:, int(where)]] for where in at
         ]
-    labels = [printable(str(name)[:200]) for name in names]
+    labels = [_name(name) for name in names]
     return {"labels": labels, "total": len(issues), "columns": columns}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.tables import read_table
-from ..display import first_line
+from ..display import first_line, quoted
 from ..errors import InputError
 from ..margin_history import MARGINS_FILE, ROW_IDS_FILE
 from .label_issues import LabelIssues
@@ -79,18 +79,18 @@ def read_run(folder: str | Path) -> RunRecord:
     if not (folder / ISSUES_FILE).is_file():
         raise InputError(f"{folder}: it holds no {ISSUES_FILE}, so it is no folder of a training run that is done")
     facts = _json(folder / FACTS_FILE) or {}
-    issues = LabelIssues(_table(folder), facts.get("label_names"))
-    margins = _array(folder / MARGINS_FILE, len(issues))
-    row_ids = _array((folder / MARGINS_FILE).with_name(ROW_IDS_FILE), len(issues))
-    distances = facts.get("distances")
+    issues = LabelIssues(_table(folder), _label_names(folder, facts))
+    _check_labels(folder, issues)
+    margins = _array(folder / MARGINS_FILE, len(issues), "f", 2)
+    row_ids = _array((folder / MARGINS_FILE).with_name(ROW_IDS_FILE), len(issues), "iu", 1)
     return RunRecord(
         issues=issues,
-        log_history=(_json(folder / "trainer_state.json") or {}).get("log_history", []),
-        settings=_json(folder / "run_config.json") or {},
-        metrics=_json(folder / "metrics.json") or {},
+        log_history=_log_history(folder),
+        settings=_settings(folder),
+        metrics=_metrics(folder),
         margins=margins,
         margin_row_ids=None if margins is None else np.arange(len(issues)) if row_ids is None else row_ids,
-        distances=None if distances is None else np.array(distances, dtype=float),
+        distances=_distances(folder, facts),
     )
 
 
@@ -121,14 +121,77 @@ def _type_of(column: str, values: pd.Series) -> str:
     return {"row_id": "int64", "visits": "int32", "is_issue": "bool", "is_flipped": "bool"}.get(column, "float32")
 
 
-def _array(path: Path, num_rows: int) -> np.ndarray | None:
+def _label_names(folder: Path, facts: dict[str, Any]) -> list[str] | None:
+    names = facts.get("label_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{folder / FACTS_FILE}: label_names is no list of texts. Remove the file to go on without it"
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"{folder / FACTS_FILE}: label_names has a name twice. Remove the file to go on without it")
+    return names
+
+
+def _check_labels(folder: Path, issues: LabelIssues) -> None:
+    """Raise unless the labels are of one kind, known, and there wherever a row was seen."""
+    columns = [issues[name] for name in ("given_label", "suggested_label", "runner_up_label")]
+    if len({str(column.dtype) for column in columns if column.notna().any()}) > 1:
+        raise InputError(f"{folder / ISSUES_FILE}: some labels are numbers, some texts: it was changed by hand")
+    if columns[0][issues["visits"] > 0].isna().any():
+        raise InputError(f"{folder / ISSUES_FILE}: a row that was seen in training has no given_label")
+    known = issues.label_names
+    unknown = [] if known is None else sorted({str(label) for own in columns for label in own.dropna()} - set(known))
+    if unknown:
+        raise InputError(f"{folder / FACTS_FILE}: label_names lacks {quoted(unknown[0])}: it is of another run")
+
+
+def _log_history(folder: Path) -> list[dict[str, Any]]:
+    history = (_json(folder / "trainer_state.json") or {}).get("log_history", [])
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise InputError(f"{folder / 'trainer_state.json'}: log_history is no list of objects")
+    return history
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    settings = _json(folder / "run_config.json") or {}
+    for name in ("ModelArguments", "DataArguments", "RunConfig", "versions"):
+        if not isinstance(settings.get(name, {}), dict):
+            raise InputError(f"{folder / 'run_config.json'}: {name} is no object")
+    return settings
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    metrics = _json(folder / "metrics.json") or {}
+    wrong = [name for name, value in metrics.items() if not isinstance(value, int | float | None)]
+    if wrong:
+        raise InputError(f"{folder / 'metrics.json'}: {quoted(wrong[0])} is no number")
+    return metrics
+
+
+def _distances(folder: Path, facts: dict[str, Any]) -> np.ndarray | None:
+    given, names = facts.get("distances"), facts.get("label_names")
+    if given is None:
+        return None
+    try:
+        distances = np.array(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / FACTS_FILE}: distances is no matrix of numbers ({first_line(error)})") from error
+    size = distances.shape[-1:] if names is None else (len(names),)
+    if distances.ndim != 2 or distances.shape != size * 2:  # noqa: PLR2004 -- a matrix
+        raise InputError(f"{folder / FACTS_FILE}: distances is no matrix with one row and one column for each label")
+    return distances
+
+
+def _array(path: Path, num_rows: int, kinds: str, dimensions: int) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}). Remove it to go on without it") from error
-    if array.ndim == 0 or array.shape[-1] != num_rows:
+    if array.ndim != dimensions or array.shape[-1] != num_rows or array.dtype.kind not in kinds:
         raise InputError(f"{path}: it belongs to another run than the label table. Remove it to go on without it")
     return array
 

@@ -18,7 +18,12 @@ def example_record(num_rows: int = 600, texts: bool = True, labels: list[str] | 
     log: list[dict[str, Any]] = []
     for epoch in range(1, 5):
         line = {"loss": 2 / epoch, "loss_ce": 1 / epoch, "loss_aux": 1.1 / epoch, "lane/mean_weight": 1 - 0.1 * epoch}
-        line |= {"lane/share_below_half": 0.05 * epoch, "lane/alm_mean": -epoch / 2, "lane/alm_std": epoch / 4}
+        line |= {
+            "lane/share_below_half": 0.05 * epoch,
+            "lane/alm_mean": -epoch / 2,
+            "lane/alm_std": epoch / 4,
+            "lane/negative_share": 0.1,
+        }
         log += [{"epoch": epoch, **line}, {"epoch": epoch, "eval_accuracy": 0.8, "eval_f1_macro": 0.1 * epoch}]
     return RunRecord(
         issues,
@@ -29,3 +34,15 @@ def example_record(num_rows: int = 600, texts: bool = True, labels: list[str] | 
         np.arange(num_rows),
         np.abs(np.subtract.outer(range(len(names)), range(len(names)))).astype(float),
     )
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours such as "#0072b2", from 1 to 21 (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)

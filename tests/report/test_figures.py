@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from example_run import example_record
+from example_run import contrast, example_record
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from report_tables import make_issues
@@ -29,6 +29,14 @@ def test_histograms_count_every_row_that_was_seen(draw: object) -> None:
     assert counts_of(ax, figures.CLEAN) == (~seen["is_flipped"]).sum()
     unknown = draw(LabelIssues(issues.drop(columns="is_flipped"), issues.label_names))
     assert counts_of(unknown, figures.WRONG) == seen["is_issue"].sum()
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_margins_that_are_no_numbers_are_left_out(broken: float) -> None:
+    issues = make_issues(100).drop(columns="is_flipped")
+    issues.loc[:4, "aum"] = broken
+    ax = figures.margin_histogram(LabelIssues(issues))
+    assert counts_of(ax, figures.WRONG) + counts_of(ax, figures.CLEAN) == 93  # 5 broken ones, 2 that were not seen
 
 
 def test_the_data_map_shows_every_row_where_it_belongs() -> None:
@@ -78,6 +86,31 @@ def test_of_many_labels_the_most_confused_are_shown() -> None:
     assert len(shown) == 30
     hidden = [number for number, name in enumerate(issues.label_names) if name not in shown]
     assert weight[hidden].max() <= min(weight[issues.label_names.index(name)] for name in shown)
+
+
+def test_distances_can_be_shown_of_the_labels_that_the_similarity_shows() -> None:
+    record = example_record(400, labels=[f"label {number:02d}" for number in range(40)])
+    issues, names = record.issues, record.issues.label_names
+    shown = [text.get_text() for text in figures.label_similarity(issues).get_xticklabels()]
+    assert [names[code] for code in figures.closest_labels(issues)] == shown
+    ax = figures.label_distances(record.distances, names, shown=figures.closest_labels(issues))
+    assert [text.get_text() for text in ax.get_xticklabels()] == shown
+    codes = [names.index(name) for name in shown]
+    np.testing.assert_allclose(ax.images[0].get_array(), record.distances[np.ix_(codes, codes)])
+
+
+@pytest.mark.parametrize("kind", ["similarity", "distances"])
+def test_numbers_in_heat_maps_can_be_read(kind: str) -> None:
+    names = [f"label {number}" for number in range(10)]
+    distances = np.linspace(0, 1, 100).reshape(10, 10)
+    issues = make_issues(300, labels=names)
+    ax = figures.label_similarity(issues) if kind == "similarity" else figures.label_distances(distances, names)
+    image = ax.images[0]
+    assert len(ax.texts) == 100
+    for text in ax.texts:
+        column, row = map(int, text.get_position())
+        cell = image.cmap(image.norm(image.get_array()[row, column]))
+        assert contrast(to_hex(text.get_color()), to_hex(cell)) >= 4.5
 
 
 def test_curves_are_the_log() -> None:

@@ -1,7 +1,9 @@
 """The report in a real browser: searching, sorting, filtering, dark mode, a phone; no error, no request."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +137,17 @@ def test_search_sort_filter_and_pages(open_report: Callable[..., Report]) -> Non
     report.assert_no_error_and_no_request()
 
 
+def test_the_length_of_a_page_can_be_chosen(open_report: Callable[..., Report]) -> None:
+    record = example_record(600)
+    wrong, report = record.issues[record.issues["is_issue"]], open_report(record)
+    report.click("#next")
+    report.set("size", "50")
+    assert report.column("Row") == wrong["row_id"].head(50).map(str).tolist()
+    report.click("#next")
+    assert report.column("Row") == wrong["row_id"][50:100].map(str).tolist()
+    assert report.js("return document.getElementById('page').textContent") == f"Page 2 of {-(-len(wrong) // 50)}"
+
+
 def test_a_row_opens_with_its_margins(open_report: Callable[..., Report]) -> None:
     record = example_record(200)
     report = open_report(record)
@@ -182,8 +195,50 @@ def test_it_fits_a_phone(open_report: Callable[..., Report], browser: Any) -> No
         report = open_report(record)
         assert report.js("return document.documentElement.scrollWidth") <= 390
         assert len(report.column("Row")) == 10
+        assert report.js("return document.querySelector('td.text').getBoundingClientRect().width") > 300
+        # The heads of the columns are not there to be pressed.
+        assert report.js("return document.querySelector('#table thead').checkVisibility()") is False
+        assert report.js("return document.getElementById('sort').checkVisibility()") is True
+        report.set("sort", "noise_probability up")
+        shown = [float(text) for text in report.column("Wrong with probability")]
+        assert shown == sorted(shown)
+        report.set("sort", "row_id down")
+        shown = [int(text) for text in report.column("Row")]
+        assert shown == sorted(shown, reverse=True)
+        report.set("sort", "")
+        wrong = record.issues[record.issues["is_issue"]]
+        assert report.column("Row") == wrong["row_id"].head(10).map(str).tolist()
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_it_can_be_printed(open_report: Callable[..., Report], browser: Any) -> None:
+    record = with_texts([f"a sentence of some twenty words, {'such as these, ' * 6}as long as they are"])
+    issues = pd.concat([pd.DataFrame(record.issues)] * 3, ignore_index=True).assign(is_issue=True)
+    record.issues = LabelIssues(issues, record.issues.label_names)
+    report = open_report(record)
+    report.click("#theme")
+    report.click("td.open button")
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert report.js("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert report.js("return getComputedStyle(document.body).getPropertyValue('--clean').trim()") == "#0072b2"
+        assert report.js("return document.querySelector('.controls').checkVisibility()") is False
+        report.js("window.dispatchEvent(new Event('beforeprint'))")
+        assert len(report.column("Row")) == 50
+        assert report.js("return document.querySelectorAll('details:not([open])').length") == 0
+        said = report.js("return document.getElementById('count').textContent")
+        assert said.endswith("The first 50 are printed.")
+        report.js("window.dispatchEvent(new Event('afterprint'))")
+        assert len(report.column("Row")) == 25
+        assert report.js("return document.querySelectorAll('details:not([open])').length") > 0
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        # On paper, unlike in the emulation, columns are narrow: a text one letter wide takes a page for each row.
+        paper = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
+        assert len(re.findall(rb"/Type /Page\b", paper)) < 15
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    report.assert_no_error_and_no_request()
 
 
 def test_hostile_texts_do_nothing(open_report: Callable[..., Report]) -> None:

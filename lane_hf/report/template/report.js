@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const columns = data.columns, labels = data.labels, total = columns.row_id.length, PAGE = matchMedia("(max-width: 640px)").matches ? 10 : 25;
+  const columns = data.columns, labels = data.labels, total = columns.row_id.length, PRINTED = 50;
   const label = (code) => (code < 0 ? "–" : labels[code]);
   const share = (value) => (value === null ? "–" : value.toFixed(2));
   const logits = (value) => (value === null ? "–" : value.toFixed(2));
@@ -31,7 +31,8 @@
   // What is searched: made once, so that a keystroke costs one pass over strings.
   const haystack = columns.row_id.map((id, at) =>
     `${id} ${label(columns.given[at])} ${label(columns.suggested[at])} ${columns.text ? columns.text[at] : ""}`.toLowerCase());
-  const state = { sort: null, descending: false, page: 0, rows: [], open: new Set() };
+  const size = matchMedia("(max-width: 640px)").matches ? 10 : 25;
+  const state = { sort: null, descending: false, page: 0, size, rows: [], open: new Set(), printing: false };
 
   for (const [id, codes] of [["given", columns.given], ["suggested", columns.suggested]]) {
     const used = [...new Set(codes)].filter((code) => code >= 0).sort((a, b) => labels[a].localeCompare(labels[b]));
@@ -91,9 +92,10 @@
   };
 
   const draw = () => {
-    const body = byId("table").tBodies[0], pages = Math.max(1, Math.ceil(state.rows.length / PAGE));
+    const body = byId("table").tBodies[0], pages = Math.max(1, Math.ceil(state.rows.length / state.size));
+    const start = state.printing ? 0 : state.page * state.size, visible = state.rows.slice(start, start + (state.printing ? PRINTED : state.size));
     body.replaceChildren();
-    for (const at of state.rows.slice(state.page * PAGE, (state.page + 1) * PAGE)) {
+    for (const at of visible) {
       const row = make("tr", columns.is_issue[at] ? "issue" : "");
       for (const column of shown) {
         const cell = make("td", [column.kind || "", column.number ? "num" : ""].join(" ").trim(), column.show(columns[column.key][at]));
@@ -108,9 +110,11 @@
       if (state.open.has(at)) body.append(detailOf(at));
     }
     const cut = data.total > total ? ` The file holds the ${total.toLocaleString("en")} most suspicious of ${data.total.toLocaleString("en")} rows.` : "";
-    byId("count").textContent = `${state.rows.length.toLocaleString("en")} rows.${cut}`;
+    byId("count").textContent = `${state.rows.length.toLocaleString("en")} ${state.rows.length === 1 ? "row" : "rows"}.${cut}` +
+      (state.printing && state.rows.length > PRINTED ? ` The first ${PRINTED} are printed.` : "");
     byId("page").textContent = `Page ${state.page + 1} of ${pages.toLocaleString("en")}`;
     byId("previous").disabled = state.page === 0; byId("next").disabled = state.page + 1 >= pages;
+    byId("sort").value = state.sort ? `${state.sort.key} ${state.descending ? "down" : "up"}` : "";
     for (const head of byId("table").tHead.querySelectorAll("th[data-key]")) {
       const own = state.sort && state.sort.key === head.dataset.key;
       head.setAttribute("aria-sort", own ? (state.descending ? "descending" : "ascending") : "none");
@@ -124,6 +128,10 @@
     button.type = "button"; button.textContent = column.name;
     button.addEventListener("click", () => { state.descending = state.sort === column ? !state.descending : false; state.sort = column; select(); });
     cell.append(button); head.append(cell);
+    // On a phone there are no heads to press.
+    for (const [way, words] of [["up", column.number ? "low first" : "A to Z"], ["down", column.number ? "high first" : "Z to A"]]) {
+      const option = document.createElement("option"); option.value = `${column.key} ${way}`; option.textContent = `${column.name}, ${words}`; byId("sort").append(option);
+    }
   }
   head.append(make("th", "open", "")); byId("table").tHead.append(head);
   let waiting = 0;
@@ -132,6 +140,19 @@
   document.querySelector(".controls").addEventListener("submit", (event) => { event.preventDefault(); select(); });
   byId("previous").addEventListener("click", () => { state.page--; draw(); });
   byId("next").addEventListener("click", () => { state.page++; draw(); });
+  byId("sort").addEventListener("input", () => {
+    const [key, way] = byId("sort").value.split(" ");
+    state.sort = shown.find((column) => column.key === key) ?? null; state.descending = way === "down"; select();
+  });
+  byId("size").value = String(state.size);
+  byId("size").addEventListener("input", () => { state.size = Number(byId("size").value); state.page = 0; draw(); });
+  // On paper nothing can be opened or turned over: the first rows, and all settings.
+  const closed = [];
+  addEventListener("beforeprint", () => {
+    state.printing = true; draw();
+    for (const part of document.querySelectorAll("details:not([open])")) { part.open = true; closed.push(part); }
+  });
+  addEventListener("afterprint", () => { state.printing = false; draw(); for (const part of closed.splice(0)) part.open = false; });
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement, isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = isDark ? "light" : "dark";
