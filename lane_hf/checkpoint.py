@@ -18,7 +18,7 @@ from .errors import InputError
 from .fingerprint import difference
 
 STATE_FILE = "lane_state.safetensors"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def save_state(

@@ -41,11 +41,12 @@ class LaneConfig(MethodConfig):
             "ablation LANE-sim: plain margins). Without an auxiliary network margins are plain."
         },
     )
-    weighting: Literal["mixture", "gaussian"] = field(
+    weighting: Literal["posterior", "mixture", "gaussian"] = field(
         default="mixture",
         metadata={
             "help": "How an averaged margin becomes a weight: 'gaussian' is Eq. 4, 'mixture' the probability of the "
-            "clean component in a mixture of two Gaussians per given label, fitted once per epoch."
+            "clean component in a mixture of two Gaussians per given label, fitted once per epoch, 'posterior' the "
+            "mean of that and of what the noise alone would leave of the label's average probability."
         },
     )
     statistics: Literal["dataset", "batch"] = field(
@@ -73,7 +74,7 @@ class LaneConfig(MethodConfig):
         default=False,
         metadata={
             "help": "Weigh the rows of a label only once some of them are learned: as long as the higher component of "
-            "its mixture has a negative mean, they all weigh 1. Only for weighting='mixture'."
+            "its mixture has a negative mean, they all weigh 1. Not for weighting='gaussian'."
         },
     )
     bootstrap: bool = field(
@@ -160,7 +161,7 @@ class LaneConfig(MethodConfig):
         """Raise `InputError` if a field of LANE, or a combination of them, makes no sense."""
         choices = {
             "auxiliary": ("full", "shared", "none"),
-            "weighting": ("mixture", "gaussian"),
+            "weighting": ("posterior", "mixture", "gaussian"),
             "statistics": ("dataset", "batch"),
             "similarity": ("sample", "class"),
             "contrastive": ("lscl", "scl", "lcl", "none"),

@@ -44,12 +44,29 @@ def noise_probability(margins: Tensor, confidence: Tensor | None, labels: Tensor
         >>> noise_probability(margins, torch.tensor([0.05, 0.04, 0.9, 0.95]), torch.zeros(4, dtype=torch.int64), 2)
         tensor([1., 1., 0., 0.])
     """
-    mixture = 1 - label_probability(margins, fit_mixture(margins, labels, num_labels), labels)
-    rate = float(mixture.double().mean())
-    # With one label, or as many wrong labels as chance would give, the floor has no opinion.
-    if confidence is None or rate * num_labels >= num_labels - 1:
-        return mixture
-    return (mixture + 1 - above_the_floor(confidence, rate, num_labels)) / 2
+    doubts = 1 - label_probability(margins, fit_mixture(margins, labels, num_labels), labels)
+    return doubts if confidence is None else pooled(doubts, confidence, float(doubts.double().mean()), num_labels)
+
+
+def pooled(doubts: Tensor, confidence: Tensor, rate: float, num_labels: int) -> Tensor:
+    """Average what the mixture and the noise floor say.
+
+    Args:
+        doubts: `[B]` probability that the label is wrong, by the mixture.
+        confidence: `[B]` average probabilities of the given labels.
+        rate: share r of wrong labels among all rows.
+        num_labels: number K of labels.
+
+    Returns:
+        `[B]` in [0, 1]. With one label, or as many wrong labels as chance would give, the floor has no opinion.
+
+    Example:
+        >>> pooled(torch.tensor([1.0]), torch.tensor([0.95]), rate=0.2, num_labels=3)
+        tensor([0.5000])
+    """
+    if rate * num_labels >= num_labels - 1:
+        return doubts
+    return (doubts + 1 - above_the_floor(confidence, rate, num_labels)) / 2
 
 
 def above_the_floor(confidence: Tensor, rate: float, num_labels: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
 from .config import LaneConfig
 from .mixture import Mixture, fit_mixture, label_probability
+from .noise_probability import pooled
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 
 
@@ -25,9 +26,21 @@ class RowWeights:
         self._num_labels = num_labels
         self._mixture: Mixture | None = None
         self._mixture_epoch = -1
+        self._rate = 0.0
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether weights depend on the average probabilities of the given labels."""
+        return self._config.reweight and self._config.weighting == "posterior"
 
     def of_batch(
-        self, buffer: AlmBuffer, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor, epoch: float
+        self,
+        buffer: AlmBuffer,
+        row_ids: Tensor,
+        labels: Tensor,
+        all_row_ids: Tensor,
+        epoch: float,
+        confidence: Tensor | None = None,
     ) -> Tensor:
         """Return the weights of a batch whose margins the buffer has already taken in.
 
@@ -37,6 +50,7 @@ class RowWeights:
             labels: `[B]` their given labels.
             all_row_ids: rows of all processes in this step, for statistics over the batch.
             epoch: how far training is, in epochs.
+            confidence: `[B]` average probabilities of the given labels, if [`needs_confidence`].
 
         Returns:
             `[B]` float32 in [0, 1]; all 1 during the warm-up, without reweighting, and before the first mixture.
@@ -44,10 +58,11 @@ class RowWeights:
         if not self._config.reweight or epoch < self._config.weighting_warmup:
             return torch.ones(len(row_ids), device=row_ids.device)
         averages = buffer.average(row_ids).to(row_ids.device)
-        if self._config.weighting == "mixture":
+        if self._config.weighting != "gaussian":
             if self._mixture is None:  # no row has had a finite margin yet
                 return torch.ones_like(averages)
-            return self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
+            weights = self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
+            return self._posterior(weights, confidence, self._rate)
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -55,21 +70,28 @@ class RowWeights:
             stats = buffer.negative_stats()
         return self._gaussian(averages, stats)
 
-    def of_all(self, buffer: AlmBuffer, labels: Tensor) -> Tensor:
-        """Return the weights `[num_rows]` that the averages as they stand now give; 1 for rows never seen."""
+    def of_all(self, buffer: AlmBuffer, labels: Tensor, confidence: Tensor | None = None) -> Tensor:
+        """Return the weights `[num_rows]` that the averages as they stand now give; 1 for rows never seen.
+
+        Args:
+            buffer: the averaged margins.
+            labels: `[num_rows]` given labels, -1 for rows never seen.
+            confidence: `[num_rows]` average probabilities of the given labels, if [`needs_confidence`].
+        """
         averages, seen = buffer.average(), buffer.count > 0
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
-        if self._config.weighting == "mixture":
+        if self._config.weighting != "gaussian":
             mixture = _fit(averages, seen, labels, self._num_labels)
             weights = self._of_mixture(averages, labels.clamp_min(0), mixture)
+            weights = self._posterior(weights, confidence, _rate(averages, seen, labels, mixture))
         else:
             weights = self._gaussian(averages, buffer.negative_stats())
         return torch.where(seen, weights, 1.0)
 
     def refit_is_due(self, epoch: float) -> bool:
         """Return whether [`refit_if_due`] would fit anew, so that a step need not collect all labels for nothing."""
-        fits = self._config.reweight and self._config.weighting == "mixture"
+        fits = self._config.reweight and self._config.weighting != "gaussian"
         return fits and math.floor(epoch) > self._mixture_epoch and epoch >= self._config.weighting_warmup
 
     def refit_if_due(self, buffer: AlmBuffer, labels: Tensor, epoch: float) -> None:
@@ -85,6 +107,7 @@ class RowWeights:
             averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
             if bool(seen.any()):
                 self._mixture = _fit(averages, seen, labels.cpu(), self._num_labels)
+                self._rate = _rate(averages, seen, labels.cpu(), self._mixture)
                 self._mixture_epoch = math.floor(epoch)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -92,7 +115,8 @@ class RowWeights:
         shape = (self._num_labels + 1, 2)
         mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
         copies = {name: parameter.clone() for name, parameter in mixture._asdict().items()}
-        return {**copies, "epoch": torch.tensor(self._mixture_epoch)}
+        rate = torch.tensor(self._rate, dtype=torch.float64)
+        return {**copies, "epoch": torch.tensor(self._mixture_epoch), "rate": rate}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that [`state_dict`] returned.
@@ -102,6 +126,7 @@ class RowWeights:
         """
         check_state(state, self.state_dict(), "RowWeights")
         self._mixture_epoch = int(state["epoch"])
+        self._rate = float(state["rate"])
         mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
         self._mixture = mixture if self._mixture_epoch >= 0 else None
 
@@ -111,6 +136,11 @@ class RowWeights:
             return weights
         is_learned = mixture.means[:, 1] > 0
         return torch.where(is_learned[labels], weights, 1.0)
+
+    def _posterior(self, weights: Tensor, confidence: Tensor | None, rate: float) -> Tensor:
+        if not self.needs_confidence:
+            return weights
+        return 1 - pooled(1 - weights, confidence.to(weights.device), rate, self._num_labels)
 
     def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
         if self._config.threshold is not None:
@@ -122,6 +152,11 @@ class RowWeights:
 
 def _moved(mixture: Mixture, device: torch.device) -> Mixture:
     return Mixture(*(parameter.to(device) for parameter in mixture))
+
+
+def _rate(averages: Tensor, seen: Tensor, labels: Tensor, mixture: Mixture) -> float:
+    """Return the estimated share of wrong labels among the rows seen."""
+    return float(1 - label_probability(averages[seen], mixture, labels[seen]).double().mean())
 
 
 def _fit(averages: Tensor, seen: Tensor, labels: Tensor, num_labels: int) -> Mixture:

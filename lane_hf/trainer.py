@@ -198,7 +198,8 @@ class LaneTrainer(JointTrainer):
         epoch = self.state.epoch or 0.0
         if self.row_weights.refit_is_due(epoch):
             self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
-        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
+        confidence = self.row_statistics.given_confidence(row_ids) if self.row_weights.needs_confidence else None
+        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch, confidence)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
@@ -244,5 +245,7 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return super().row_scores()
         margins = self.alm.average()
-        weights = self.row_weights.of_all(self.alm, self.row_statistics.labels.to(self.alm.device))
+        statistics, device = self.row_statistics, self.alm.device
+        confidence = statistics.given_confidence().to(device) if self.row_weights.needs_confidence else None
+        weights = self.row_weights.of_all(self.alm, statistics.labels.to(device), confidence)
         return RowScores(margins, weights, margins)

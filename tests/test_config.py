@@ -179,7 +179,7 @@ def test_neutral_is_without_all_three(tmp_path: Path, reweight: bool, contrastiv
 # ------------------------------------------------------------------------------------------------------- bad values
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"auxiliary": "both"}, "auxiliary='both' is unknown: choose one of full, shared, none"),
-    ({"weighting": "linear"}, "weighting='linear' is unknown: choose one of mixture, gaussian"),
+    ({"weighting": "linear"}, "weighting='linear' is unknown: choose one of posterior, mixture, gaussian"),
     ({"statistics": "class"}, "statistics='class' is unknown: choose one of dataset, batch"),
     ({"similarity": None}, "similarity=None is unknown: choose one of sample, class"),
     ({"contrastive": "LSCL"}, "contrastive='LSCL' is unknown: choose one of lscl, scl, lcl, none"),
