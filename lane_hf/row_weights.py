@@ -40,6 +40,7 @@ class RowWeights:
         labels: Tensor,
         all_row_ids: Tensor,
         epoch: float,
+        *,
         confidence: Tensor | None = None,
     ) -> Tensor:
         """Return the weights of a batch whose margins the buffer has already taken in.

@@ -199,7 +199,7 @@ class LaneTrainer(JointTrainer):
         if self.row_weights.refit_is_due(epoch):
             self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
         confidence = self.row_statistics.given_confidence(row_ids) if self.row_weights.needs_confidence else None
-        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch, confidence)
+        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch, confidence=confidence)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half

@@ -12,6 +12,7 @@ from lane_hf import row_weights
 from lane_hf.buffer import AlmBuffer
 from lane_hf.config import LaneConfig
 from lane_hf.mixture import Mixture, clean_probability, fit_mixture
+from lane_hf.noise_probability import noise_probability
 from lane_hf.row_weights import RowWeights
 
 LABELS = 2
@@ -148,6 +149,25 @@ def test_mixture_per_given_label(tmp_path: Path) -> None:
     assert (expected[clean] > 0.9).all()
     assert (expected[~clean] < 0.1).all()
     assert weights.of_all(buffer, labels).tolist() == pytest.approx([*expected.tolist(), 1.0], abs=1e-6)
+
+
+def test_the_posterior_is_what_the_table_says(tmp_path: Path) -> None:
+    weights = make_weights(tmp_path, weighting="posterior")
+    assert weights.needs_confidence
+    assert not make_weights(tmp_path).needs_confidence
+    buffer, labels = two_humps()
+    averages, rows = buffer.average()[:60], torch.arange(60)
+    confidence = torch.cat([torch.sigmoid(averages), torch.zeros(1)])
+    expected = 1 - noise_probability(averages, confidence[:60], labels[:60], LABELS)
+    assert ((expected > 0.1) & (expected < 0.9)).any()  # neither opinion alone
+    assert weights.of_all(buffer, labels, confidence).tolist() == pytest.approx([*expected.tolist(), 1.0], abs=1e-6)
+    weights.refit_if_due(buffer, labels, 1.0)
+    found = weights.of_batch(buffer, rows, labels[:60], rows, 1.0, confidence=confidence[:60])
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    # The estimated share of wrong labels is part of the state.
+    resumed = make_weights(tmp_path, weighting="posterior")
+    resumed.load_state_dict(weights.state_dict())
+    assert torch.equal(resumed.of_batch(buffer, rows, labels[:60], rows, 1.0, confidence=confidence[:60]), found)
 
 
 def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path) -> None:
