@@ -1,5 +1,8 @@
 """Texts of users on a terminal: short, on one line, and without anything that steers it."""
 
+import re
+
+_TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
 _EXCERPT = 40  # texts are the user's data: messages and logs show no more of them
 _JOINERS = "\u200c\u200d"  # invisible, but many scripts and emoji are written with them
 
@@ -34,6 +37,16 @@ def quoted(name: object) -> str:
         "'text'"
     """
     return repr(excerpt(str(name)))
+
+
+def hidden_tokens(text: str) -> str:
+    """Return a text without the tokens of the Hub that it may hold.
+
+    Example:
+        >>> hidden_tokens("--hub_token=hf_abc")
+        '--hub_token=hf_...'
+    """
+    return _TOKEN.sub("hf_...", text)
 
 
 def listed(names: list[str], most: int = 8) -> str:

@@ -1,29 +1,24 @@
 """The arguments of the main job, from a command line or a configuration file."""
 
-import difflib
 import functools
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import torch
 import yaml
-from transformers import HfArgumentParser
-from transformers.hf_argparser import string_to_bool
 
-from .display import excerpt, quoted
+from .display import excerpt, hidden_tokens, quoted
 from .errors import InputError
 from .method_config import MethodConfig
 from .methods import METHODS, Method, method_of
+from .run_parser import RunParser, argument_names, guess, one_line
 
 DEMO = "demo"
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
-_TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
-_MESSAGE_LENGTH = 300
 _CLASS_PREFIX = "RunConfig_"
 
 
@@ -179,20 +174,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _Parser(HfArgumentParser):
-    """A parser whose errors are one line, without the usage of two hundred arguments."""
-
-    def __init__(self, groups: Sequence[type], program: str, description: str) -> None:
-        super().__init__(groups, prog=program, description=description, allow_abbrev=False)
-        self.groups = groups
-        for action in self._actions:
-            if action.type is string_to_bool and action.nargs is None:
-                action.nargs, action.const = "?", True  # `--bf16` alone, as in the scripts of Transformers
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{_one_line(message)}. See --help")
-
-
 class _Loader(yaml.SafeLoader):
     """Plain yaml only: aliases can blow a small file up to any size, and a repeated name hides a setting."""
 
@@ -236,11 +217,7 @@ def parse(
         path = Path(argv.pop(0))
     values = {} if path is None else _read_file(path)
     method = _method(argv, values, path)
-    description = (
-        f"Train with the method {method.name}: {method.summary}. These are its options; --method NAME --help shows "
-        "those of another."
-    )
-    parser = _Parser((ModelArguments, DataArguments, run_config_class(method.name)), program, description)
+    parser = RunParser(ModelArguments, DataArguments, run_config_class(method.name), method, program)
     if path is not None:
         _apply_values(parser, path, values)
     try:
@@ -250,11 +227,11 @@ def parse(
     except InputError:
         raise
     except Exception as error:  # Transformers and Accelerate check values each in its own way, also by opening files
-        raise InputError(_one_line(str(error) or type(error).__name__)) from error
+        raise InputError(one_line(str(error) or type(error).__name__)) from error
     if remaining:
-        guess = _guess(remaining[0].lstrip("-"), parser)
-        given = remaining[0].partition("=")[0] if "token" in remaining[0] + guess else remaining[0]
-        raise InputError(f"unknown argument {_TOKEN.sub('hf_...', excerpt(given))}{guess}. See --help")
+        meant = guess(remaining[0].lstrip("-"), parser)
+        given = remaining[0].partition("=")[0] if "token" in remaining[0] + meant else remaining[0]
+        raise InputError(f"unknown argument {hidden_tokens(excerpt(given))}{meant}. See --help")
     _check(data, model, config)
     return model, data, config
 
@@ -283,16 +260,16 @@ def _method_in(argv: Sequence[str]) -> str | None:
     return found
 
 
-def _apply_values(parser: _Parser, path: Path, values: dict[Any, Any]) -> None:
-    known = _argument_names(parser)
+def _apply_values(parser: RunParser, path: Path, values: dict[Any, Any]) -> None:
+    known = argument_names(parser)
     for name in values:
         if name not in known:
             shown = quoted(name) if isinstance(name, str) else excerpt(repr(name))
-            raise InputError(f"{path}: unknown argument {_TOKEN.sub('hf_...', shown)}{_guess(str(name), parser)}")
+            raise InputError(f"{path}: unknown argument {hidden_tokens(shown)}{guess(str(name), parser)}")
     try:
         defaults = {name: _convert(parser, name, value) for name, value in values.items()}
     except (TypeError, ValueError, RecursionError) as error:  # of the values or of writing them as json
-        raise InputError(f"{path}: {_one_line(str(error))}") from error
+        raise InputError(f"{path}: {one_line(str(error))}") from error
     parser.set_defaults(**defaults)
 
 
@@ -307,9 +284,9 @@ def _read_file(path: Path) -> dict[Any, Any]:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = ", ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{path}: cannot be read ({_one_line(reason)}{where})") from error
+        raise InputError(f"{path}: cannot be read ({one_line(reason)}{where})") from error
     except Exception as error:  # yaml leaves many errors of wrongly typed values as they come
-        raise InputError(f"{path}: cannot be read ({_one_line(str(error) or type(error).__name__)})") from error
+        raise InputError(f"{path}: cannot be read ({one_line(str(error) or type(error).__name__)})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected names and values, such as 'seed: 7'")
     return values
@@ -322,11 +299,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def _one_line(message: str) -> str:
-    return _TOKEN.sub("hf_...", " ".join(message.split()))[:_MESSAGE_LENGTH]
-
-
-def _convert(parser: _Parser, name: str, value: Any) -> Any:
+def _convert(parser: RunParser, name: str, value: Any) -> Any:
     """Convert and check a value of a file as the command line does: yaml, for one, reads 1e-4 as a text."""
     types = next(hints[name] for hints in map(get_type_hints, parser.groups) if name in hints)
     if value is None:
@@ -347,19 +320,6 @@ def _convert(parser: _Parser, name: str, value: Any) -> Any:
     else:
         arguments = [f"--{name}={json.dumps(value, default=str) if isinstance(value, dict) else value}"]
     return getattr(parser.parse_known_args(arguments)[0], name)
-
-
-def _argument_names(parser: HfArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions if action.dest != "help"]  # argparse has no public list of them
-
-
-def _guess(name: str, parser: HfArgumentParser) -> str:
-    name = name.partition("=")[0]
-    owners = [method.name for method in METHODS.values() if name in method.config.own_fields()]
-    if owners:
-        return f" (it is an option of the method {' or '.join(owners)})"
-    close = difflib.get_close_matches(name, _argument_names(parser), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _check(data: DataArguments, model: ModelArguments, config: RunConfig) -> None:

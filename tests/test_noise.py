@@ -275,7 +275,7 @@ def test_permuting_the_rows_permutes_the_distribution_of_flips(kind):
     labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
     order = np.random.default_rng(0).permutation(len(labels))
     arguments = noise_arguments(kind, 3, 0.4)
-    repeats = 3000
+    repeats = 1500
 
     def frequencies(rows, first_seed):
         counts = np.zeros((len(rows), 3))
@@ -284,12 +284,12 @@ def test_permuting_the_rows_permutes_the_distribution_of_flips(kind):
         return counts / repeats
 
     straight, permuted = frequencies(labels, 0), frequencies(labels[order], 10_000)
-    # Two frequencies of 3,000 trials each differ with a standard deviation of at most 0.013: this is five of them.
-    assert np.abs(straight[order] - permuted).max() < 0.065
+    # Two frequencies of 1,500 trials each differ with a standard deviation of at most 0.018: this is five of them.
+    assert np.abs(straight[order] - permuted).max() < 0.09
     # And within a class no row is preferred.
     for label in range(3):
         of_label = straight[labels == label]
-        assert np.abs(of_label - of_label.mean(axis=0)).max() < 0.05
+        assert np.abs(of_label - of_label.mean(axis=0)).max() < 0.07
 
 
 @pytest.mark.parametrize("seed", range(3))

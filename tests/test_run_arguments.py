@@ -3,13 +3,14 @@
 import copy
 import json
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from lane_hf import InputError, run_arguments
+from lane_hf import InputError, LaneConfig, run_arguments
 from lane_hf.methods import METHODS
 from lane_hf.run_arguments import parse
 
@@ -293,6 +294,25 @@ def test_the_help_is_about_the_chosen_method(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert "--fraction" in shown
     assert "--select" not in shown
+
+
+def test_the_help_shows_every_argument_once_and_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    groups: dict[str, list[str]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line[:1].isalpha() and line.endswith(":"):
+            groups[line[:-1]] = []
+        elif line.startswith("  --"):
+            groups[next(reversed(groups))].append(line.split()[0].removeprefix("--"))
+    assert list(groups) == ["run", "model", "data", "method lane", "more"]
+    model, data, config = parse([])
+    known = [each.name for group in (model, data, config) for each in fields(group) if each.init]
+    assert sorted(name for group in groups.values() for name in group) == sorted([*known, "help"])
+    assert groups["run"][:3] == ["help", "method", "output_dir"]
+    assert set(groups["method lane"]) == set(LaneConfig.own_fields())
+    assert {"train_file", "label_noise"} <= set(groups["data"])
+    assert {"adam_beta1", "hub_token"} <= set(groups["more"])
 
 
 @pytest.mark.parametrize("method", METHODS)
