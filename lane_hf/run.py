@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+import datasets
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
@@ -21,9 +22,11 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.utils import logging as transformers_logging
 
 from .baselines.staged import StagedTrainer
 from .display import first_line
+from .displays import show_with
 from .errors import CheckpointError, InputError
 from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
@@ -35,6 +38,7 @@ from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_data import given_distances, make_collator, noise_rate, prepare_data, tokenise
+from .run_progress import RunProgress
 from .summary import printable, summarise
 
 if TYPE_CHECKING:
@@ -68,6 +72,9 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
         The exit status: 0; 1 if something could not be written; 2 if what the user gave is wrong. The message goes to
         standard error, in one line.
     """
+    if not sys.stderr.isatty():  # bars are for people
+        transformers_logging.disable_progress_bar()
+        datasets.disable_progress_bars()
     try:
         model_args, data_args, config = parse(argv, program)
         result = run(model_args, data_args, config)
@@ -110,7 +117,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         tokenised = tokenise(data, tokenizer, model_args.max_length)
     trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
     _write_run_config(output_dir, model_args, data_args, config)
-    with disk_errors_named(f"the results in {output_dir}", output_dir):
+    with disk_errors_named(f"the results in {output_dir}", output_dir), RunProgress(config.disable_tqdm) as progress:
+        show_with(trainer, [progress])
         distances = given_distances(data_args, data["train"])
         metrics, issues = _train(trainer, data["train"], distances, checkpoint)
         if config.do_eval:

@@ -30,6 +30,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from ..checkpoint import STATE_FILE, check_state, load_state, save_state
+from ..displays import displays_of, show_with
 from ..errors import InputError
 from ..method_config import MethodConfig
 from ..replicas import checksum
@@ -209,6 +210,7 @@ class StagedTrainer(RowTrainer):
             data_collator=self.data_collator,
             processing_class=self.processing_class,
         )
+        show_with(scorer, displays_of(self))
         if resume and (folder / STATE_FILE).is_file():
             check_state(folder, scorer.facts(), scorer.dataset_fingerprint())
             scorer.reset_rows()
