@@ -1,11 +1,32 @@
 """LaneConfig: the arguments of `LaneTrainer`."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from .errors import InputError
 from .method_config import MethodConfig, check_choice
+
+PAPER: Mapping[str, Any] = MappingProxyType(
+    {
+        "auxiliary": "full",
+        "reweight": True,
+        "label_aware": True,
+        "weighting": "gaussian",
+        "statistics": "dataset",
+        "threshold": None,
+        "weighting_warmup": 0.0,
+        "wait_for_labels": False,
+        "bootstrap": False,
+        "similarity": "sample",
+        "contrastive": "lscl",
+        "contrastive_weight": 1.0,
+        "aux_contrastive_grad": True,
+    }
+)
+"""The options of the published algorithm. Those that are not here have no counterpart there."""
 
 
 @dataclass
@@ -137,20 +158,7 @@ class LaneConfig(MethodConfig):
         Example:
             >>> config = LaneConfig.paper(output_dir="out", num_train_epochs=5)
         """
-        literal = {
-            "auxiliary": "full",
-            "reweight": True,
-            "label_aware": True,
-            "weighting": "gaussian",
-            "statistics": "dataset",
-            "threshold": None,
-            "weighting_warmup": 0.0,
-            "similarity": "sample",
-            "contrastive": "lscl",
-            "contrastive_weight": 1.0,
-            "aux_contrastive_grad": True,
-        }
-        return cls(**{**literal, **kwargs})
+        return cls(**{**PAPER, **kwargs})
 
     @property
     def is_neutral(self) -> bool:

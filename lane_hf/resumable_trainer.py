@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import Trainer
 
 from .checkpoint import check_state, load_state, save_state
 from .display import first_line
 from .errors import CheckpointError, InputError
 from .fingerprint import Fingerprint, fingerprint
+from .hub.hub_trainer import HubTrainer
 from .resume import check_checkpoint, checkpoints, last_whole_checkpoint, what_is_missing
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
@@ -31,7 +31,7 @@ class Stateful(Protocol):
         """Continue from such a state."""
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(HubTrainer):
     """Trainer, except that a run goes on from a checkpoint exactly or not at all.
 
     - [`stateful_parts`] are saved with each checkpoint, in a file that is written all or nothing.

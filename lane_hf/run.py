@@ -27,7 +27,9 @@ from transformers.utils import logging as transformers_logging
 from .baselines.staged import StagedTrainer
 from .display import first_line
 from .displays import show_with
-from .errors import CheckpointError, InputError
+from .errors import CheckpointError, HubError, InputError
+from .hub.card import facts_of_run, render
+from .hub.card_facts import hardware_in_words
 from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
     except InputError as error:
         _say(f"error: {printable(str(error))}", sys.stderr)
         return 2
-    except CheckpointError as error:
+    except (CheckpointError, HubError) as error:
         _say(f"error: {printable(str(error))}", sys.stderr)
         return 1
     if config.process_index == 0:
@@ -104,6 +106,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     Raises:
         InputError: an argument, a file or a data set is wrong.
         CheckpointError: a checkpoint or a result could not be written.
+        HubError: the Hub refused, or could not be reached.
     """
     use_all_cores(config)
     data = prepare_data(data_args, config)
@@ -128,7 +131,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         if trainer.is_world_process_zero():
             _write_json(output_dir / "metrics.json", metrics)
     if config.push_to_hub:
-        trainer.push_to_hub()
+        trainer.push_to_hub(card=render(facts_of_run(output_dir, trainer.hub_model_id)))
     return Result(metrics, issues, data["train"]["text"], output_dir)
 
 
@@ -229,7 +232,7 @@ def _make_trainer(
             data_collator=make_collator(data_args, tokenizer, model_args.max_length, config.seed),
             compute_metrics=compute_metrics,
         )
-    except InputError:
+    except (InputError, HubError):
         raise
     except (OSError, ValueError, ImportError, RuntimeError) as error:  # such as report_to without the package for it
         raise InputError(f"the trainer cannot be set up: {first_line(error)}") from error
@@ -246,7 +249,7 @@ def _train(
         return {}, None
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _plain(outcome.metrics)
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # pushed at the end: a network that is down must not cost the table
     trainer.save_state()
     issues = trainer.label_issues()
     if FLIPPED_COLUMN in rows.column_names:
@@ -331,6 +334,7 @@ def _write_run_config(output_dir: Path, *groups: Any) -> None:
     settings["RunConfig"] |= METHODS[config.method].fixed
     settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     settings["processes"] = config.world_size
+    settings["hardware"] = hardware_in_words()
     _write_json(output_dir / "run_config.json", settings)
 
 

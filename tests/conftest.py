@@ -23,6 +23,7 @@ os.environ.update(
 import pytest
 import torch
 from datasets import Dataset
+from fake_hub import hub, hub_server  # noqa: F401 -- fixtures
 from hypothesis import settings
 from job import NAMES, Job
 from tiny import make_model, make_text_dataset, make_tokenizer

@@ -22,7 +22,6 @@ from lane_hf.datasets.tables import SUFFIXES
 from lane_hf.report.table import COLUMNS
 from lane_hf.run import _predict, _version, detection_metrics, main, use_all_cores
 from lane_hf.run_arguments import run_config_class
-from lane_hf.trainer import LaneTrainer
 
 
 def assert_refused(outcome: Outcome, *messages: str, alone: bool = True) -> None:
@@ -512,20 +511,6 @@ def test_settings_that_the_trainer_refuses(job: Job, changes: dict[str, Any], me
 
 
 # Parts
-
-
-def test_a_run_can_end_on_the_hub(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    pushed = []
-
-    def push(trainer: LaneTrainer) -> None:
-        pushed.append((trainer.args.hub_token, (job.output_dir / "metrics.json").is_file()))
-
-    monkeypatch.setattr(LaneTrainer, "init_hf_repo", lambda trainer, token=None: None)
-    monkeypatch.setattr(LaneTrainer, "save_model", lambda trainer: None)  # it pushes as well
-    monkeypatch.setattr(LaneTrainer, "push_to_hub", push)
-    outcome = job(train_file=job.data(), push_to_hub=True, hub_token="secret", save_strategy="no")
-    assert outcome.status == 0
-    assert pushed == [("secret", True)]
 
 
 def test_packages_that_are_not_installed_have_no_version() -> None:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..display import excerpt, first_line
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, HubError, InputError
 from ..version import __version__
-from . import augment, compare, completion, datasets, doctor, fix, issues, noise, report
+from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, report
 from .output import say_error
 
-COMMANDS = (issues, report, fix, compare, datasets, noise, augment, doctor, completion)
+COMMANDS = (issues, report, fix, compare, push, datasets, noise, augment, doctor, completion)
 _FAILED = 1
 _WRONG = 2
 _INTERRUPTED = 130
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say_error(str(error))
         return _WRONG
-    except CheckpointError as error:
+    except (CheckpointError, HubError) as error:
         say_error(str(error))
         return _FAILED
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough

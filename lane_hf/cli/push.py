@@ -1,0 +1,50 @@
+"""`lane push`: a finished run's model, with its card, to the Hub."""
+
+import argparse
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .output import add_json_argument, say_result
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("push", help="upload a run's model and its card to the Hub")
+    parser.add_argument("run_dir", help="output_dir of the training run")
+    parser.add_argument("--repo_id", help="such as user/model (default: the folder's name, in your own namespace)")
+    parser.add_argument("--private", action="store_true", help="make a private repository, if it has to be made")
+    parser.add_argument("--revision", help="a branch instead of the main one")
+    parser.add_argument("--baseline", help="output_dir of ordinary fine-tuning on the same data, for the card")
+    parser.add_argument("--language", help="for the card: of the texts, such as en")
+    parser.add_argument("--license", help="for the card: of the model, such as apache-2.0")
+    parser.add_argument("--dry_run", action="store_true", help="only write the card and say what would be uploaded")
+    add_json_argument(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    from ..hub.card import facts_of_run, render
+    from ..hub.upload import CARD_FILE, MODEL_FILES, hub_errors_named, upload_model
+
+    folder = Path(arguments.run_dir)
+    facts = facts_of_run(folder, arguments.repo_id, arguments.baseline)
+    files = sorted(path.name for path in folder.iterdir() if any(fnmatch(path.name, each) for each in MODEL_FILES))
+    if not any(name.endswith(".safetensors") for name in files) or "config.json" not in files:
+        raise InputError(f"{folder}: it holds no model (config.json and model.safetensors): the run is not done")
+    facts.extra = {"language": arguments.language, "license": arguments.license}
+    (folder / CARD_FILE).write_text(render(facts), encoding="utf-8")
+    files = [CARD_FILE, *files]
+    if arguments.dry_run:
+        words = f"Written: {folder / CARD_FILE}. Would be uploaded: {', '.join(files)}"
+        say_result(arguments, words, {"card": str(folder / CARD_FILE), "files": files})
+        return
+    from huggingface_hub import HfApi
+
+    name = arguments.repo_id or folder.absolute().name
+    with hub_errors_named(f"{name} could not be uploaded", f"The model is complete in {folder}: try again"):
+        made = HfApi().create_repo(name, private=arguments.private or None, exist_ok=True)
+        done = upload_model(folder, made.repo_id, commit_message="Upload with lane push", revision=arguments.revision)
+    say_result(arguments, f"Uploaded: {done.commit_url}", {"repo_id": made.repo_id, "commit": done.oid})

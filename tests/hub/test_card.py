@@ -1,0 +1,204 @@
+"""Model cards: everything that was measured is there, and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from huggingface_hub import ModelCard
+from job import Job
+from tiny import make_model
+from training import dataset_for, make_trainer
+
+from lane_hf import LaneConfig, LaneTrainer
+from lane_hf.hub.card import card_of_trainer, facts_of_run, render
+from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
+from lane_hf.hub.command import command_of
+from lane_hf.report.estimates import NoiseRate
+from lane_hf.run_arguments import parse
+
+PER_LABEL = pd.DataFrame({"label": ["joy", "fear"], "rows": [61, 37], "issues": [13, 5], "noise_rate": [0.213, 0.108]})
+
+
+def full_facts(**changes: Any) -> CardFacts:
+    facts = {
+        "name": "user/model",
+        "method": "lane",
+        "labels": Labels(98, NoiseRate(0.173, 0.151, 0.196), 0.184, PER_LABEL),
+        "label_names": ["joy", "fear"],
+        "base_model": "org/encoder",
+        "dataset": "isear",
+        "dataset_id": "org/isear",
+        "scores": {"test": {"Accuracy": 0.7123, "Macro-F1": 0.6987}},
+        "baseline": {"test": {"Accuracy": 0.6531, "Macro-F1": 0.6412}},
+        "training": {"num_train_epochs": 4.0, "seed": 7},
+        "options": {"weighting": "mixture"},
+        "departures": {"weighting": ("mixture", "gaussian")},
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+        "hardware": "cpu (x86_64, 2 cores)",
+        "seconds": 441.6,
+        "emissions": 0.0123,
+        "command": "lane train --seed 7",
+        "extra": {"language": "en", "license": "apache-2.0", "tags": ["emotion"]},
+    }
+    return CardFacts(**{**facts, **changes})
+
+
+def paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n")]
+
+
+def test_the_whole_card() -> None:
+    text = render(full_facts())
+    card = ModelCard(text)
+    assert card.data.to_dict() == {
+        "base_model": "org/encoder",
+        "datasets": ["org/isear"],
+        "language": "en",
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["lane_hf", "noisy-labels", "emotion"],
+        "co2_eq_emissions": {"emissions": 12.3},
+        "model-index": [
+            {
+                "name": "model",
+                "results": [
+                    {
+                        "task": {"type": "text-classification"},
+                        "dataset": {"name": "isear", "type": "org/isear", "split": "test"},
+                        "metrics": [
+                            {"type": "accuracy", "value": 0.7123, "name": "Accuracy"},
+                            {"type": "f1", "value": 0.6987, "name": "Macro-F1"},
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    found = paragraphs(card.text)
+    for expected in (
+        "# user/model",
+        "It was fine-tuned from [org/encoder](https://huggingface.co/org/encoder).",
+        "Training data: isear.",
+        "Labels: joy, fear.",
+        "| test | this model | ordinary fine-tuning, same settings | |---|---|---| "
+        "| Accuracy | 0.712 | 0.653 | | Macro-F1 | 0.699 | 0.641 |",
+        "- Rows seen in training: 98 - Estimated share of wrong labels: 17.3% (95% interval 15.1% to 19.6%, if the "
+        "model behind the estimate is right) - Rows marked as label issues: 18.4%",
+        "| given label | rows | issues | estimated share wrong | |---|---|---|---| "
+        "| joy | 61 | 13 | 21.3% | | fear | 37 | 5 | 10.8% |",
+        "| argument | value | |---|---| | method | lane | | num_train_epochs | 4.0 | | seed | 7 | "
+        "| weighting | mixture |",
+        "- `weighting` is mixture; the paper has gaussian",
+        "```bash lane train --seed 7 ```",
+        "Hardware: cpu (x86_64, 2 cores). Training time: 442 s. Emissions as codecarbon estimates them: 0.0123 kg "
+        "CO2. Versions: python 3.11.7, torch 2.13.0.",
+    ):
+        assert expected in found, expected
+
+
+def test_what_was_not_measured_is_absent() -> None:
+    text = render(CardFacts("model", "lane", None, ["joy", "fear"]))
+    assert re.findall(r"\d+", text.replace("ICLR 2026", "")) == ["2"]  # the number of labels
+    for word in ("Results", "Training data", "fine-tuned from", "Departures", "command", "Hardware", "None", "nan"):
+        assert word not in text
+    assert set(ModelCard(text).data.to_dict()) == {"library_name", "pipeline_tag", "tags"}
+
+
+def test_names_of_labels_are_no_markup() -> None:
+    hostile = ["<script>alert(1)</script>", "a|b", "[x](http://evil)", "two\nlines", "\u202eback", "`code`"]
+    table = pd.DataFrame({"label": hostile, "rows": 1, "issues": 0, "noise_rate": 0.0})
+    text = render(full_facts(label_names=hostile, labels=Labels(6, None, 0.0, table)))
+    assert "<script>" not in text
+    assert "](http://evil)" not in text.replace("\\](", "")
+    assert "\u202e" not in text
+    rows = [line for line in text.splitlines() if line.endswith("| 0.0% |")]
+    assert len(rows) == len(hostile)
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in rows)
+
+
+def test_many_labels_are_cut() -> None:
+    table = pd.DataFrame({"label": [f"label {n}" for n in range(60)], "rows": 1, "issues": 0, "noise_rate": 0.5})
+    assert "20 further labels are left out." in render(full_facts(labels=Labels(60, None, 0.0, table)))
+
+
+def test_spoiled_labels_are_said_to_be() -> None:
+    labels = Labels(98, None, 0.1, PER_LABEL, injected=("pair", 0.4))
+    text = " ".join(render(full_facts(labels=labels, detection={"AUROC": 0.9371})).split())
+    assert "**spoiled on purpose**: pair noise, 40% of the training labels" in text
+    assert "AUROC of finding them: 0.937" in text
+
+
+@pytest.mark.parametrize("preset", [LaneConfig, LaneConfig.paper])
+def test_departures_are_those_of_the_fields(tmp_path: Path, preset: Any) -> None:
+    ours, paper = preset(output_dir=str(tmp_path)), LaneConfig.paper(output_dir=str(tmp_path))
+    options = {name: getattr(ours, name) for name in LaneConfig.own_fields()}
+    differ = {name: (value, getattr(paper, name)) for name, value in options.items() if value != getattr(paper, name)}
+    assert departures_of(options) == differ
+    assert bool(differ) == (preset is LaneConfig)
+
+
+def test_scores_of_both_splits() -> None:
+    metrics = {
+        "test_accuracy": 0.5,
+        "eval_f1_macro": 0.25,
+        "test_loss": 1.0,
+        "train_runtime": 3.0,
+        "eval_accuracy": None,
+    }
+    assert scores_of(metrics) == {"test": {"Accuracy": 0.5}, "validation": {"Macro-F1": 0.25}}
+
+
+def test_emissions_are_the_last_ones_of_codecarbon(tmp_path: Path) -> None:
+    assert emissions_in(tmp_path) is None
+    (tmp_path / "emissions.csv").write_text("timestamp,emissions\n1,0.5\n2,0.75\n")
+    assert emissions_in(tmp_path) == 0.75
+
+
+def test_a_trainer_without_a_command_line(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, model=make_model("bert"), train_dataset=dataset_for("bert"), num_train_epochs=2)
+    assert isinstance(trainer, LaneTrainer)
+    before = card_of_trainer(trainer, {})
+    assert "What the training labels looked like" not in before
+    trainer.train()
+    text = card_of_trainer(trainer, {"language": "de", "dataset": "my emotions"})
+    assert "- Rows seen in training: 64" in text
+    assert "Training data: my emotions." in text
+    assert ModelCard(text).data.language == "de"
+    assert "| method | lane |" in text
+    assert str(tmp_path) not in text
+
+
+def test_the_card_of_a_run_repeats_its_figures_and_its_command(job: Job) -> None:
+    given = {"train_file": job.data(), "test_file": job.data("test.csv", seed=1), "label_noise": 0.25, "seed": 5}
+    assert job(**given, method="gce", gce_q=0.5).status == 0
+    facts = facts_of_run(job.output_dir, "user/model", baseline=job.output_dir)
+    metrics = job.metrics()
+    assert facts.scores["test"]["Accuracy"] == metrics["test_accuracy"]
+    assert facts.baseline == facts.scores
+    assert facts.detection["AUROC"] == metrics["detection_auroc"]
+    assert facts.labels.injected == ("uniform", 0.25)
+    assert facts.labels.rows == 32
+    assert facts.method == "gce"
+    assert facts.options == {"gce_q": 0.5}
+    assert facts.hardware.startswith("cpu")
+    assert facts.base_model is None  # a folder of the user's
+    assert str(job.folder) not in render(facts)
+    # The command has the files' names only; with their folder it is the run again.
+    words = facts.command.split()
+    assert words[:2] == ["lane", "train"]
+    _, data, config = parse([*words[2:], "--model_name_or_path", str(job.model)])
+    assert (data.label_noise, config.seed, config.method, config.gce_q) == (0.25, 5, "gce", 0.5)
+    assert data.train_file == "train.csv"
+
+
+def test_the_command_leaves_out_what_is_so_by_itself() -> None:
+    assert command_of({"RunConfig": {"method": "lane", "seed": 42, "hub_token": "<HUB_TOKEN>"}}) == "lane train"
+    settings = {"DataArguments": {"label_order": ["very bad", "good"]}, "ModelArguments": {"max_length": 64}}
+    assert command_of(settings) == "lane train --max_length 64 --label_order 'very bad' good"
+    files = {"DataArguments": {"train_file": "/home/me/rows.csv", "test_file": "data/test.csv", "dataset": "org/set"}}
+    expected = "lane train --dataset org/set --test_file test.csv --train_file rows.csv"
+    assert sorted(command_of(files).split("--")) == sorted(expected.split("--"))
+    assert command_of({"ModelArguments": {"model_name_or_path": "/home/me/encoder"}}).endswith(" encoder")
