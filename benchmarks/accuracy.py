@@ -232,6 +232,7 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
         "revision": git.stdout.strip(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
+        "precision": "bf16" if has_fast_bf16() else "fp32",
     }
 
 
