@@ -212,7 +212,7 @@ def measure_labels(labels: int, rows: int, steps: int) -> dict[str, Any]:
     kept: dict[str, Any] = {}
 
     def construct() -> None:
-        kept.update(state=RowStatistics(rows, labels), alm=AlmBuffer(rows), weights=RowWeights(config, labels))
+        kept.update(state=RowStatistics(rows, labels), alm=AlmBuffer(rows), weights=RowWeights(config, labels, rows))
 
     def take_steps() -> None:
         for _ in range(steps):
@@ -224,7 +224,7 @@ def measure_labels(labels: int, rows: int, steps: int) -> dict[str, Any]:
             kept["weights"].of_batch(kept["alm"], ids, given[ids], ids, epoch=0.5)
 
     def refit() -> None:
-        kept["weights"].refit_if_due(kept["alm"], kept["state"].labels, epoch=1.0)
+        kept["weights"].refit_if_due(kept["alm"], kept["state"], epoch=1.0)
 
     peaks = {"construct": memory.of(construct), "steps": memory.of(take_steps), "refit": memory.of(refit)}
     state = {**kept["state"].state_dict(), **kept["alm"].state_dict()}

@@ -29,10 +29,12 @@ BINS = 10
 def measure(path: Path) -> dict[str, Any]:
     """Return a line about the label table in a file."""
     table = pd.read_parquet(path)
-    names = sorted(table["given_label"].unique())
-    labels = torch.tensor(table["given_label"].map(names.index).to_numpy())
+    names = sorted({*table["given_label"], *table["runner_up_label"]})
+    labels, others = (
+        torch.tensor(table[name].map(names.index).to_numpy()) for name in ("given_label", "runner_up_label")
+    )
     margins, confidence = (torch.tensor(table[name].to_numpy(np.float64)) for name in ("aum", "confidence"))
-    noise = noise_probability(margins, confidence, labels, len(names)).numpy().astype(float)
+    noise = noise_probability(margins, confidence, labels, len(names), others).numpy().astype(float)
     flipped, issue = table["is_flipped"].to_numpy(), noise > 0.5  # noqa: PLR2004 -- more likely than not
     suggestion = noise[issue] * table["runner_up_share"].to_numpy()[issue]
     right = (table["runner_up_label"][issue].astype(str) == table["original_label"][issue].astype(str)).to_numpy()

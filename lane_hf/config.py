@@ -67,7 +67,7 @@ class LaneConfig(MethodConfig):
         metadata={
             "help": "How an averaged margin becomes a weight: 'gaussian' is Eq. 4, 'mixture' the probability of the "
             "clean component in a mixture of two Gaussians per given label, fitted once per epoch, 'posterior' the "
-            "mean of that and of what the noise alone would leave of the label's average probability."
+            "probability that the label is right as label_issues() has it, taken once per epoch."
         },
     )
     statistics: Literal["dataset", "batch"] = field(

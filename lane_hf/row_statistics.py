@@ -180,15 +180,9 @@ class RowStatistics:
         """
         return (self._rows("margin_sum") / self.visits.clamp_min(1)).float()
 
-    def given_confidence(self, row_ids: Tensor | None = None) -> Tensor:
-        """Return the average probability of the given label, of all rows or of some: `[num_rows]` or `[B]` float32.
-
-        It is 0 for rows never seen.
-        """
-        if row_ids is None:
-            return self._rows("given_prob_sum") / self.visits.clamp_min(1)
-        at = row_ids.to(self.device)
-        return self._state["given_prob_sum"][at] / self._state["visits"][at].clamp_min(1)
+    def given_confidence(self) -> Tensor:
+        """Return the average probability of each row's given label: `[num_rows]` float32, 0 if unseen."""
+        return self._rows("given_prob_sum") / self.visits.clamp_min(1)
 
     def given_variability(self) -> Tensor:
         """Return the standard deviation of each given label's probability: `[num_rows]` float32, 0 if unseen.

@@ -9,7 +9,8 @@ from torch import Tensor
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
 from .config import LaneConfig
 from .mixture import Mixture, fit_mixture, label_probability
-from .noise_probability import pooled
+from .noise_probability import noise_probability
+from .row_statistics import RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 
 
@@ -19,19 +20,16 @@ class RowWeights:
     Args:
         config: which weighting, and its warm-up.
         num_labels: number of labels.
+        num_rows: number of rows of the training set.
     """
 
-    def __init__(self, config: LaneConfig, num_labels: int) -> None:
+    def __init__(self, config: LaneConfig, num_labels: int, num_rows: int) -> None:
         self._config = config
         self._num_labels = num_labels
         self._mixture: Mixture | None = None
         self._mixture_epoch = -1
-        self._rate = 0.0
-
-    @property
-    def needs_confidence(self) -> bool:
-        """Whether weights depend on the average probabilities of the given labels."""
-        return self._config.reweight and self._config.weighting == "posterior"
+        # The weights of all rows as they were at the start of the epoch, if they come from the posterior.
+        self._posterior = torch.ones(num_rows if config.weighting == "posterior" else 0)
 
     def of_batch(
         self,
@@ -40,8 +38,6 @@ class RowWeights:
         labels: Tensor,
         all_row_ids: Tensor,
         epoch: float,
-        *,
-        confidence: Tensor | None = None,
     ) -> Tensor:
         """Return the weights of a batch whose margins the buffer has already taken in.
 
@@ -51,19 +47,20 @@ class RowWeights:
             labels: `[B]` their given labels.
             all_row_ids: rows of all processes in this step, for statistics over the batch.
             epoch: how far training is, in epochs.
-            confidence: `[B]` average probabilities of the given labels, if [`needs_confidence`].
 
         Returns:
             `[B]` float32 in [0, 1]; all 1 during the warm-up, without reweighting, and before the first mixture.
         """
         if not self._config.reweight or epoch < self._config.weighting_warmup:
             return torch.ones(len(row_ids), device=row_ids.device)
+        if self._config.weighting == "posterior":
+            self._posterior = self._posterior.to(row_ids.device)
+            return self._posterior[row_ids]
         averages = buffer.average(row_ids).to(row_ids.device)
-        if self._config.weighting != "gaussian":
+        if self._config.weighting == "mixture":
             if self._mixture is None:  # no row has had a finite margin yet
                 return torch.ones_like(averages)
-            weights = self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
-            return self._posterior(weights, confidence, self._rate)
+            return self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -71,21 +68,22 @@ class RowWeights:
             stats = buffer.negative_stats()
         return self._gaussian(averages, stats)
 
-    def of_all(self, buffer: AlmBuffer, labels: Tensor, confidence: Tensor | None = None) -> Tensor:
+    def of_all(self, buffer: AlmBuffer, statistics: RowStatistics) -> Tensor:
         """Return the weights `[num_rows]` that the averages as they stand now give; 1 for rows never seen.
 
         Args:
             buffer: the averaged margins.
-            labels: `[num_rows]` given labels, -1 for rows never seen.
-            confidence: `[num_rows]` average probabilities of the given labels, if [`needs_confidence`].
+            statistics: what else is known of the rows.
         """
         averages, seen = buffer.average(), buffer.count > 0
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
-        if self._config.weighting != "gaussian":
+        if self._config.weighting == "posterior":
+            return self._of_posterior(averages, seen, statistics)
+        if self._config.weighting == "mixture":
+            labels = statistics.labels.to(averages.device)
             mixture = _fit(averages, seen, labels, self._num_labels)
             weights = self._of_mixture(averages, labels.clamp_min(0), mixture)
-            weights = self._posterior(weights, confidence, _rate(averages, seen, labels, mixture))
         else:
             weights = self._gaussian(averages, buffer.negative_stats())
         return torch.where(seen, weights, 1.0)
@@ -95,20 +93,22 @@ class RowWeights:
         fits = self._config.reweight and self._config.weighting != "gaussian"
         return fits and math.floor(epoch) > self._mixture_epoch and epoch >= self._config.weighting_warmup
 
-    def refit_if_due(self, buffer: AlmBuffer, labels: Tensor, epoch: float) -> None:
+    def refit_if_due(self, buffer: AlmBuffer, statistics: RowStatistics, epoch: float) -> None:
         """Fit the mixture anew at the start of each epoch after the warm-up; costs O(data set), once per epoch.
 
         Args:
             buffer: the averaged margins.
-            labels: `[num_rows]` given labels, -1 for rows never seen.
+            statistics: what else is known of the rows.
             epoch: how far training is, in epochs.
         """
         if self.refit_is_due(epoch):
             # In main memory, where sums have one order: every process must get the same mixture to the last bit.
             averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
             if bool(seen.any()):
-                self._mixture = _fit(averages, seen, labels.cpu(), self._num_labels)
-                self._rate = _rate(averages, seen, labels.cpu(), self._mixture)
+                if self._config.weighting == "posterior":
+                    self._posterior = self._of_posterior(averages, seen, statistics)
+                else:
+                    self._mixture = _fit(averages, seen, statistics.labels.cpu(), self._num_labels)
                 self._mixture_epoch = math.floor(epoch)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -116,8 +116,8 @@ class RowWeights:
         shape = (self._num_labels + 1, 2)
         mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
         copies = {name: parameter.clone() for name, parameter in mixture._asdict().items()}
-        rate = torch.tensor(self._rate, dtype=torch.float64)
-        return {**copies, "epoch": torch.tensor(self._mixture_epoch), "rate": rate}
+        posterior = self._posterior.to("cpu", copy=True)
+        return {**copies, "epoch": torch.tensor(self._mixture_epoch), "posterior": posterior}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that [`state_dict`] returned.
@@ -127,9 +127,10 @@ class RowWeights:
         """
         check_state(state, self.state_dict(), "RowWeights")
         self._mixture_epoch = int(state["epoch"])
-        self._rate = float(state["rate"])
         mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
-        self._mixture = mixture if self._mixture_epoch >= 0 else None
+        by_posterior = self._config.weighting == "posterior"
+        self._mixture = mixture if self._mixture_epoch >= 0 and not by_posterior else None
+        self._posterior = state["posterior"].clone()
 
     def _of_mixture(self, averages: Tensor, labels: Tensor, mixture: Mixture) -> Tensor:
         weights = label_probability(averages, mixture, labels)
@@ -138,10 +139,13 @@ class RowWeights:
         is_learned = mixture.means[:, 1] > 0
         return torch.where(is_learned[labels], weights, 1.0)
 
-    def _posterior(self, weights: Tensor, confidence: Tensor | None, rate: float) -> Tensor:
-        if not self.needs_confidence:
-            return weights
-        return 1 - pooled(1 - weights, confidence.to(weights.device), rate, self._num_labels)
+    def _of_posterior(self, averages: Tensor, seen: Tensor, statistics: RowStatistics) -> Tensor:
+        """Return the probability `[num_rows]` that each row's label is right; 1 for rows never seen."""
+        known = (statistics.given_confidence(), statistics.labels, statistics.candidates())
+        confidence, labels, others = (each.to(averages.device)[seen] for each in known)
+        weights = torch.ones_like(averages)
+        weights[seen] = 1 - noise_probability(averages[seen], confidence, labels, self._num_labels, others)
+        return weights
 
     def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
         if self._config.threshold is not None:
@@ -153,11 +157,6 @@ class RowWeights:
 
 def _moved(mixture: Mixture, device: torch.device) -> Mixture:
     return Mixture(*(parameter.to(device) for parameter in mixture))
-
-
-def _rate(averages: Tensor, seen: Tensor, labels: Tensor, mixture: Mixture) -> float:
-    """Return the estimated share of wrong labels among the rows seen."""
-    return float(1 - label_probability(averages[seen], mixture, labels[seen]).double().mean())
 
 
 def _fit(averages: Tensor, seen: Tensor, labels: Tensor, num_labels: int) -> Mixture:

@@ -197,9 +197,8 @@ class LaneTrainer(JointTrainer):
     def _weights(self, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor) -> Tensor:
         epoch = self.state.epoch or 0.0
         if self.row_weights.refit_is_due(epoch):
-            self.row_weights.refit_if_due(self.alm, self.row_statistics.labels, epoch)
-        confidence = self.row_statistics.given_confidence(row_ids) if self.row_weights.needs_confidence else None
-        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch, confidence=confidence)
+            self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
+        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
@@ -231,7 +230,7 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return
         self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)
-        self.row_weights = RowWeights(self.args, self.num_labels)
+        self.row_weights = RowWeights(self.args, self.num_labels, len(self.train_dataset))
         by_class = self.args.similarity == "class" and self.args.auxiliary != "none"
         self.similarity = ClassSimilarity(self.num_labels, self.args.device) if by_class else None
 
@@ -245,7 +244,5 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return super().row_scores()
         margins = self.alm.average()
-        statistics, device = self.row_statistics, self.alm.device
-        confidence = statistics.given_confidence().to(device) if self.row_weights.needs_confidence else None
-        weights = self.row_weights.of_all(self.alm, statistics.labels.to(device), confidence)
+        weights = self.row_weights.of_all(self.alm, self.row_statistics)
         return RowScores(margins, weights, margins)

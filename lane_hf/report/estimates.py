@@ -41,7 +41,8 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     missed by all resamples alike.
 
     Args:
-        table: with `noise_probability`, `aum`, `confidence`, `given_label` and `visits`.
+        table: with `noise_probability`, `aum`, `confidence`, `given_label` and `visits`; without `runner_up_label`
+            noise is taken to be uniform.
         seed: of the resampling.
 
     Returns:
@@ -59,26 +60,35 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     if seen.empty:
         return NoiseRate(np.nan, np.nan, np.nan)
     estimate = float(seen["noise_probability"].mean())
-    margins, labels = torch.tensor(seen["aum"].to_numpy()), torch.tensor(pd.factorize(seen["given_label"])[0])
+    margins, (labels, others) = torch.tensor(seen["aum"].to_numpy()), _given_and_others(seen)
     confidence = torch.tensor(seen["confidence"].to_numpy(np.float32)) if seen["confidence"].notna().all() else None
     generator, size = torch.Generator().manual_seed(seed), min(len(seen), _LARGEST_SAMPLE)
-    rates = np.array([_resampled_rate(margins, confidence, labels, size, generator) for _ in range(_RESAMPLES)])
+    columns = (margins, confidence, labels, others)
+    rates = np.array([_resampled_rate(columns, size, generator) for _ in range(_RESAMPLES)])
     # Around the estimate, so that it always lies inside, as wide as the resamples are around their middle.
     low, high = np.quantile(rates, _INTERVAL) - np.median(rates)
     shrink = np.sqrt(size / len(seen))
     return NoiseRate(estimate, max(0.0, estimate + shrink * low), min(1.0, estimate + shrink * high))
 
 
+def _given_and_others(seen: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return given labels and best other ones as numbers; None for these if a row has none."""
+    given, others = seen["given_label"], seen.get("runner_up_label")
+    if others is None or others.isna().any():
+        return torch.tensor(pd.factorize(given)[0]), None
+    codes = torch.tensor(pd.factorize(pd.concat([given, others], ignore_index=True))[0])
+    return codes[: len(seen)], codes[len(seen) :]
+
+
 def _resampled_rate(
-    margins: torch.Tensor,
-    confidence: torch.Tensor | None,
-    labels: torch.Tensor,
+    columns: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None],
     size: int,
     generator: torch.Generator,
 ) -> float:
-    drawn = torch.randint(len(margins), (size,), generator=generator)
-    confidence = None if confidence is None else confidence[drawn]
-    return float(noise_probability(margins[drawn], confidence, labels[drawn], int(labels.max()) + 1).mean())
+    number = 1 + max(int(codes.max()) for codes in columns[2:] if codes is not None)
+    drawn = torch.randint(len(columns[0]), (size,), generator=generator)
+    margins, confidence, labels, others = (None if each is None else each[drawn] for each in columns)
+    return float(noise_probability(margins, confidence, labels, number, others).mean())
 
 
 def expected_precision(table: pd.DataFrame, number: int | None = None) -> float:

@@ -68,9 +68,11 @@ def build_table(
     seen = visits > 0
     noise = torch.zeros_like(margins)
     if bool(seen.any()):
-        number = int(labels.max()) + 1 if label_names is None else len(label_names)
-        known = (each.cpu()[seen] for each in (statistics.average_margin(), statistics.given_confidence(), labels))
-        noise[seen] = noise_probability(*known, number)
+        highest = max(int(labels.max()), int(statistics.candidates().max()))
+        number = highest + 1 if label_names is None else len(label_names)
+        known = (statistics.average_margin(), statistics.given_confidence(), labels, statistics.candidates())
+        margin, confidence, given, others = (each.cpu()[seen] for each in known)
+        noise[seen] = noise_probability(margin, confidence, given, number, others)
     is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
     is_issue &= seen
     candidates, share = statistics.candidates().cpu(), statistics.candidate_share().cpu()

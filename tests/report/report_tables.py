@@ -42,7 +42,7 @@ def make_issues(
     visits[[1, 2]] = 0
     confidence = 1 / (1 + np.exp(-margins))
     known = (torch.tensor(each) for each in (margins, confidence, given))
-    noise = noise_probability(*known, len(names)).numpy()
+    noise = noise_probability(*known, len(names), torch.tensor(other)).numpy()
     is_issue = (noise > 0.5) & (visits > 0)
     unseen = visits == 0
     table = pd.DataFrame(

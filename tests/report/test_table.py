@@ -77,7 +77,8 @@ def test_each_column_holds_what_was_recorded_of_its_row() -> None:
     assert table["variability"].tolist() == statistics.given_variability()[rows].tolist()
     assert table["correctness"].tolist() == statistics.correctness()[rows].tolist()
     margins = statistics.average_margin()[rows]
-    doubted = noise_probability(margins, statistics.given_confidence()[rows], given[rows], LABELS)
+    confidence = statistics.given_confidence()[rows]
+    doubted = noise_probability(margins, confidence, given[rows], LABELS, candidates[rows])
     assert table["noise_probability"].tolist() == doubted.tolist()
     expected = torch.where(issue, doubted * share[rows], 1 - doubted)
     assert table["suggestion_confidence"].tolist() == expected.tolist()
@@ -103,7 +104,8 @@ def test_an_issue_is_more_likely_wrong_than_right() -> None:
     statistics, scores, given, _ = noisy_run(spread=4.0)  # the humps overlap
     seen = torch.tensor([row for row in range(ROWS) if row not in UNSEEN])
     margins = statistics.average_margin()[seen]
-    probability = noise_probability(margins, statistics.given_confidence()[seen], given[seen], LABELS)
+    confidence, others = statistics.given_confidence()[seen], statistics.candidates()[seen]
+    probability = noise_probability(margins, confidence, given[seen], LABELS, others)
     assert ((probability > 0.1) & (probability < 0.5)).any()
     assert ((probability > 0.5) & (probability < 0.9)).any()
     expected = probability > 0.5
