@@ -45,7 +45,7 @@ class LaneConfig(MethodConfig):
     """
 
     auxiliary: Literal["full", "shared", "none"] = field(
-        default="full",
+        default="none",
         metadata={
             "help": "The auxiliary network: 'full' is a copy of the classifier with a fresh head (the paper), "
             "'shared' a head on the classifier's own detached embedding (almost free), 'none' no auxiliary network."
@@ -63,7 +63,7 @@ class LaneConfig(MethodConfig):
         },
     )
     weighting: Literal["posterior", "mixture", "gaussian"] = field(
-        default="mixture",
+        default="posterior",
         metadata={
             "help": "How an averaged margin becomes a weight: 'gaussian' is Eq. 4, 'mixture' the probability of the "
             "clean component in a mixture of two Gaussians per given label, fitted once per epoch, 'posterior' the "
@@ -99,7 +99,7 @@ class LaneConfig(MethodConfig):
         },
     )
     bootstrap: bool = field(
-        default=False,
+        default=True,
         metadata={
             "help": "What a row's label loses in weight goes to the classifier's own sharpened prediction, as a soft "
             "target (bootstrapping), instead of being lost. Without reweight nothing is lost."

@@ -11,7 +11,6 @@ from transformers import TrainingArguments
 from .buffer import AlmBuffer
 from .config import LaneConfig
 from .contrastive_step import ContrastiveBatch, contrastive_term
-from .errors import InputError
 from .joint_trainer import JointTrainer
 from .margins import finite_rows, label_aware_margin, margin, smooth_probabilities
 from .networks import check_auxiliary, checkpoint_activations, make_auxiliary
@@ -79,7 +78,7 @@ class LaneTrainer(JointTrainer):
         if auxiliary_model is not None:
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
             if self.args.auxiliary == "none":
-                raise InputError("an auxiliary_model is given, but auxiliary='none': leave one of them out")
+                self.args.auxiliary = "full"  # by default there is none, but here is one
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
         # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.

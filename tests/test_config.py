@@ -60,7 +60,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "threshold": ("-0.5", -0.5),
         "weighting_warmup": ("0.25", 0.25),
         "wait_for_labels": ("true", True),
-        "bootstrap": ("true", True),
+        "bootstrap": ("false", False),
         "similarity": ("class", "class"),
         "aux_smoothing": ("0", 0.0),
         "contrastive": ("lcl", "lcl"),
@@ -96,6 +96,8 @@ def test_the_paper_differs_from_the_defaults_where_it_should(tmp_path: Path) -> 
     paper = LaneConfig.paper(output_dir=str(tmp_path), **QUIET)
     different = {each.name: getattr(paper, each.name) for each in OURS if getattr(paper, each.name) != each.default}
     assert different == {
+        "auxiliary": "full",
+        "bootstrap": False,
         "weighting": "gaussian",
         "weighting_warmup": 0.0,
         "contrastive": "lscl",
@@ -136,9 +138,9 @@ def test_taking_over_other_arguments_keeps_every_value(tmp_path: Path, kind: typ
     assert config.get_warmup_steps(100) == args.get_warmup_steps(100)
     # It is a whole configuration: it can be shown, stored and copied.
     assert json.loads(config.to_json_string())["temperature"] == 0.3
-    assert "weighting='mixture'" in str(config) or "weighting=mixture" in str(config)
+    assert "weighting='posterior'" in str(config) or "weighting=posterior" in str(config)
     assert pickle.loads(pickle.dumps(config)).seed == 7  # noqa: S301
-    assert copy.deepcopy(config).auxiliary == "full"
+    assert copy.deepcopy(config).auxiliary == "none"
 
 
 def test_fields_of_a_subclass_survive(tmp_path: Path) -> None:

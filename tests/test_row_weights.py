@@ -20,7 +20,7 @@ AVERAGES = [-4.0, -1.0, -0.5, 2.0, 3.0, -2.0, 1.0, 0.0]
 
 
 def make_weights(tmp_path: Path, **options: Any) -> RowWeights:
-    settings = {"report_to": [], "use_cpu": True, "weighting_warmup": 1.0, **options}
+    settings = {"report_to": [], "use_cpu": True, "weighting": "mixture", "weighting_warmup": 1.0, **options}
     return RowWeights(LaneConfig(output_dir=str(tmp_path), **settings), LABELS, num_rows=61)
 
 
@@ -295,7 +295,7 @@ def test_the_state_is_a_copy(tmp_path: Path) -> None:
 
 
 def test_the_state_of_another_number_of_labels_is_refused(tmp_path: Path) -> None:
-    config = LaneConfig(output_dir=str(tmp_path), report_to=[], use_cpu=True)
+    config = LaneConfig(output_dir=str(tmp_path), report_to=[], use_cpu=True, weighting="mixture")
     with pytest.raises(ValueError, match="RowWeights belongs to another"):
         RowWeights(config, 3, 9).load_state_dict(RowWeights(config, 2, 9).state_dict())
     by_row = LaneConfig(output_dir=str(tmp_path), report_to=[], use_cpu=True, weighting="posterior")

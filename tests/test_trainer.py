@@ -379,8 +379,6 @@ def test_auxiliary_model_must_fit(tmp_path: Path) -> None:
         make_trainer(tmp_path, auxiliary_model=make_model("bert", num_labels=3))
     with pytest.raises(InputError, match="same tokenizer"):
         make_trainer(tmp_path, auxiliary_model=make_model("bert", vocab_size=500))
-    with pytest.raises(InputError, match="auxiliary='none'"):
-        make_trainer(tmp_path, auxiliary_model=make_model("bert", seed=2), auxiliary="none")
     model = make_model("bert")
     with pytest.raises(InputError, match="the model itself"):
         make_trainer(tmp_path, model=model, auxiliary_model=model)
@@ -484,3 +482,15 @@ def test_rows_with_nan_logits_are_left_out_counted_and_reported_once(tmp_path: P
     assert all(torch.isfinite(weights).all() for weights in weights_of(trainer.model).values())
     issues = trainer.label_issues().sort_values("row_id")
     assert (issues["visits"].to_numpy() == np.where(bad, 0, 2)).all()
+
+
+def test_a_given_auxiliary_network_is_used_with_the_default_configuration(tmp_path: Path) -> None:
+    args = LaneConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, num_train_epochs=1, weighting_warmup=0)
+    assert args.auxiliary == "none"
+    given = make_model("bert", seed=3)
+    before = weights_of(given)
+    options = {"train_dataset": dataset_for("bert"), "processing_class": make_tokenizer()}
+    trainer = LaneTrainer(model=make_model("bert"), args=args, auxiliary_model=given, **options)
+    trainer.train()
+    assert trainer.auxiliary_model is given
+    assert any(not torch.equal(weights, before[name]) for name, weights in weights_of(given).items())

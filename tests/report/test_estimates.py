@@ -29,10 +29,10 @@ def test_the_noise_rate_is_the_mean_probability_and_lies_in_its_interval() -> No
 def test_the_interval_covers_the_estimates_of_other_samples() -> None:
     """The share of flips is the same in every sample; the estimates should fall into the interval of the first."""
     first = make_issues(300, seed=0).noise_rate()
-    others = [make_issues(300, seed=seed).noise_rate().estimate for seed in range(1, 13)]
+    others = [make_issues(300, seed=seed).noise_rate().estimate for seed in range(1, 9)]
     width = first.high - first.low
     inside = sum(abs(other - np.median(others)) < width for other in others)
-    assert inside >= 9
+    assert inside >= 6
     assert width < 0.25
     wide = make_issues(60, seed=0).noise_rate()
     assert wide.high - wide.low > width  # fewer rows say less
