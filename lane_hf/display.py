@@ -4,6 +4,7 @@ import re
 
 _TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
 _EXCERPT = 40  # texts are the user's data: messages and logs show no more of them
+_MESSAGE = 300  # what other libraries say can be long
 _JOINERS = "\u200c\u200d"  # invisible, but many scripts and emoji are written with them
 
 
@@ -47,6 +48,16 @@ def hidden_tokens(text: str) -> str:
         '--hub_token=hf_...'
     """
     return _TOKEN.sub("hf_...", text)
+
+
+def one_line(message: str) -> str:
+    """Return a message in one line, cut, without tokens of the Hub.
+
+    Example:
+        >>> one_line("two\\n lines")
+        'two lines'
+    """
+    return hidden_tokens(" ".join(message.split()))[:_MESSAGE]
 
 
 def listed(names: list[str], most: int = 8) -> str:

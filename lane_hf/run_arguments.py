@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import torch
-import yaml
 
-from .display import excerpt, hidden_tokens, quoted
+from .config_file import CONFIG_SUFFIXES, read_config
+from .display import excerpt, hidden_tokens, one_line, quoted
 from .errors import InputError
 from .method_config import MethodConfig
 from .methods import METHODS, Method, method_of
-from .run_parser import RunParser, argument_names, guess, one_line
+from .run_parser import RunParser, argument_names, guess
 
 DEMO = "demo"
-_CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 _CLASS_PREFIX = "RunConfig_"
 
 
@@ -174,22 +173,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain yaml only: aliases can blow a small file up to any size, and a repeated name hides a setting."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not supported", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a name occurs more than once", node.start_mark)
-        return mapping
-
-
 def parse(
     argv: Sequence[str] | None = None, program: str = "run_lane.py"
 ) -> tuple[ModelArguments, DataArguments, RunConfig]:
@@ -213,9 +196,9 @@ def parse(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     path = None
-    if argv and not argv[0].startswith("-") and argv[0].lower().endswith(_CONFIG_SUFFIXES):
+    if argv and not argv[0].startswith("-") and argv[0].lower().endswith(CONFIG_SUFFIXES):
         path = Path(argv.pop(0))
-    values = {} if path is None else _read_file(path)
+    values = {} if path is None else read_config(path)
     method = _method(argv, values, path)
     parser = RunParser(ModelArguments, DataArguments, run_config_class(method.name), method, program)
     if path is not None:
@@ -271,32 +254,6 @@ def _apply_values(parser: RunParser, path: Path, values: dict[Any, Any]) -> None
     except (TypeError, ValueError, RecursionError) as error:  # of the values or of writing them as json
         raise InputError(f"{path}: {one_line(str(error))}") from error
     parser.set_defaults(**defaults)
-
-
-def _read_file(path: Path) -> dict[Any, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-        is_json = path.suffix.lower() == ".json"
-        values = json.loads(content, object_pairs_hook=_unique) if is_json else _Loader(content).get_single_data()
-    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a token
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        reason = ", ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{path}: cannot be read ({one_line(reason)}{where})") from error
-    except Exception as error:  # yaml leaves many errors of wrongly typed values as they come
-        raise InputError(f"{path}: cannot be read ({one_line(str(error) or type(error).__name__)})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected names and values, such as 'seed: 7'")
-    return values
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        raise ValueError("a name occurs more than once")
-    return mapping
 
 
 def _convert(parser: RunParser, name: str, value: Any) -> Any:

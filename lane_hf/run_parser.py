@@ -8,12 +8,11 @@ from typing import NoReturn
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from .display import hidden_tokens
+from .display import one_line
 from .errors import InputError
 from .methods import METHODS, Method
 from .run_help import HelpGroup, OneSpelling, grouped_help
 
-_MESSAGE_LENGTH = 300
 _FIRST = ("help", "method")
 _USUAL = ("seed", "resume_from_checkpoint", "do_train", "do_eval", "do_predict", "push_to_hub", "hub_model_id")
 
@@ -70,11 +69,6 @@ class RunParser(HfArgumentParser):
     def _fields_of_the_run(self) -> list[str]:
         """Return what the main job declares itself, which a class for one method has inherited."""
         return [name for kind in self.groups[2].__mro__[1:2] for name in kind.__annotations__]
-
-
-def one_line(message: str) -> str:
-    """Return a message in one line, cut, without tokens of the Hub."""
-    return hidden_tokens(" ".join(message.split()))[:_MESSAGE_LENGTH]
 
 
 def argument_names(parser: ArgumentParser) -> list[str]:

@@ -29,6 +29,11 @@ NOT_RUN = {
     "accelerate launch": "tests/distributed and tests/test_examples.py start real processes",
     "torchrun": "tests/distributed starts real processes",
     "lane augment rows.csv": "translation needs models of the Hub: tests/augmentation uses tiny ones",
+    "hf auth login": "asks for a token of the Hub",
+    "lane push lane_output --repo_id": "needs the Hub: tests/hub/test_push.py pushes to one in memory",
+    "lane train --train_file reviews.csv --push_to_hub": "needs the Hub: tests/hub/test_push.py imitates it",
+    "lane release train": "needs data and encoder of the Hub: tests/cli/test_cli_release.py trains a tiny one",
+    "lane release push": "needs the Hub: tests/cli/test_cli_release.py pushes to one in memory",
     "lane datasets goemotions --data_dir": "needs the files of the original release: tests/datasets imitates them",
 }
 

@@ -9,7 +9,7 @@ import pytest
 import lane_hf
 from lane_hf.errors import InputError
 
-NAMES = ["AlmBuffer", "InputError", "LaneConfig", "LaneTrainer", "RowTrainer", "__version__"]
+NAMES = ["AlmBuffer", "InputError", "LaneConfig", "LaneTrainer", "RowTrainer", "from_pretrained", "__version__"]
 
 
 def run(code: str) -> str:

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 from ..display import excerpt, first_line
 from ..errors import CheckpointError, HubError, InputError
 from ..version import __version__
-from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, report
+from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, release, report
 from .output import say_error
 
-COMMANDS = (issues, report, fix, compare, push, datasets, noise, augment, doctor, completion)
+COMMANDS = (issues, report, fix, compare, push, release, datasets, noise, augment, doctor, completion)
 _FAILED = 1
 _WRONG = 2
 _INTERRUPTED = 130
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say_error(f"{error.filename or 'the output'} could not be read or written ({first_line(error)})")
         return _FAILED
     except KeyboardInterrupt:
-        go_on = ": --resume_from_checkpoint True goes on from the last checkpoint" if argv[:1] == ["train"] else ""
+        trains = argv[:1] == ["train"] or argv[:2] == ["release", "train"]
+        go_on = ": --resume_from_checkpoint True goes on from the last checkpoint" if trains else ""
         say_error(f"interrupted{go_on}")
         return _INTERRUPTED
     return status
@@ -82,7 +83,9 @@ def _status(run: Any) -> int:
 
 def _run_command(argv: list[str]) -> int:
     arguments, unknown = parser().parse_known_args(argv)
-    if unknown:
+    if "more" in arguments:  # a command that hands on what it does not know itself
+        arguments.more = unknown
+    elif unknown:
         command = next(argument for argument in argv if not argument.startswith("-"))
         raise InputError(f"unknown argument {excerpt(unknown[0])}. See lane {command} --help")
     return arguments.run(arguments) or 0

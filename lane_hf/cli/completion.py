@@ -96,6 +96,9 @@ def _words(actions: Iterable[argparse.Action]) -> _Words:
         # `lane train` takes --train-file for --train_file: one of them is enough to choose from.
         names = [name for name in action.option_strings if "-" not in name.removeprefix("--")]
         words.options.extend(names)
+        if isinstance(action, argparse._SubParsersAction):  # such as `lane release train`
+            inner = [_words(command._actions).options for command in action.choices.values()]
+            words.options.extend(dict.fromkeys(name for each in inner for name in each if name not in words.options))
         if choices:
             words.values.update(dict.fromkeys(names, choices))
         if not names:

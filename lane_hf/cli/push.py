@@ -13,6 +13,12 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("push", help="upload a run's model and its card to the Hub")
     parser.add_argument("run_dir", help="output_dir of the training run")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of an upload."""
     parser.add_argument("--repo_id", help="such as user/model (default: the folder's name, in your own namespace)")
     parser.add_argument("--private", action="store_true", help="make a private repository, if it has to be made")
     parser.add_argument("--revision", help="a branch instead of the main one")
@@ -21,11 +27,27 @@ def add(commands: Any) -> None:
     parser.add_argument("--license", help="for the card: of the model, such as apache-2.0")
     parser.add_argument("--dry_run", action="store_true", help="only write the card and say what would be uploaded")
     add_json_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    words, facts = upload(arguments)
+    say_result(arguments, words, facts)
+
+
+def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Write the card and upload the model.
+
+    Args:
+        arguments: `run_dir` and the options of [`add_options`].
+
+    Returns:
+        What was done, in words and as facts: `card` and `files` after a dry run, else `repo_id` and `commit`.
+
+    Raises:
+        InputError: the folder holds no finished run with its model.
+        HubError: the Hub refused, or could not be reached.
+    """
     from ..hub.card import facts_of_run, render
     from ..hub.upload import CARD_FILE, MODEL_FILES, hub_errors_named, upload_model
 
@@ -39,12 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
     files = [CARD_FILE, *files]
     if arguments.dry_run:
         words = f"Written: {folder / CARD_FILE}. Would be uploaded: {', '.join(files)}"
-        say_result(arguments, words, {"card": str(folder / CARD_FILE), "files": files})
-        return
+        return words, {"card": str(folder / CARD_FILE), "files": files}
     from huggingface_hub import HfApi
 
     name = arguments.repo_id or folder.absolute().name
     with hub_errors_named(f"{name} could not be uploaded", f"The model is complete in {folder}: try again"):
         made = HfApi().create_repo(name, private=arguments.private or None, exist_ok=True)
         done = upload_model(folder, made.repo_id, commit_message="Upload with lane push", revision=arguments.revision)
-    say_result(arguments, f"Uploaded: {done.commit_url}", {"repo_id": made.repo_id, "commit": done.oid})
+    return f"Uploaded: {done.commit_url}", {"repo_id": made.repo_id, "commit": done.oid}

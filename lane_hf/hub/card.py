@@ -24,6 +24,8 @@ from .card_facts import (
 )
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from ..report.run_record import RunRecord
 
 TAGS = ("lane_hf", "noisy-labels")
@@ -45,15 +47,20 @@ def render(facts: CardFacts) -> str:
         >>> print(render(CardFacts("user/model", "lane", None, ["joy", "fear"])).splitlines()[0])
         ---
     """
+    template = template_named("model_card.md.jinja")
+    text = template.render(facts=facts, metadata=metadata_of(facts), most_labels=_MOST_LABELS)
+    return text.strip() + "\n"
+
+
+def template_named(name: str) -> "Template":
+    """Return a template of the package, with the filter `cell` for whatever comes from data."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # PyTorch brings it
 
     environment = Environment(  # noqa: S701 -- markdown: what comes from data is cleaned by `cell`
         loader=FileSystemLoader(_TEMPLATE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cell"] = _cell
-    template = environment.get_template("model_card.md.jinja")
-    text = template.render(facts=facts, metadata=metadata_of(facts), most_labels=_MOST_LABELS)
-    return text.strip() + "\n"
+    return environment.get_template(name)
 
 
 def metadata_of(facts: CardFacts) -> str:

@@ -1,0 +1,85 @@
+"""The card of a recipe: from a run of it, or, before there is one, from the recipe alone."""
+
+from pathlib import Path
+from typing import Any
+
+from ..datasets.registry import entry
+from ..errors import InputError
+from ..packaged_model import hub_id_of
+from ..report.run_record import ISSUES_FILE, RunRecord, read_run
+from .card import facts_of_run, metadata_of, render, template_named
+from .card_facts import CardFacts
+from .recipes import Recipe
+
+# What changes the data or the method, and holds unless the recipe says otherwise.
+_UNLESS_SAID = {"method": "lane", "label_noise": 0.0, "max_train_samples": None, "max_steps": -1}
+
+
+def is_done(folder: str | Path) -> bool:
+    """Return whether a folder holds a run with its model and its label table."""
+    return all((Path(folder) / name).is_file() for name in (ISSUES_FILE, "config.json", "model.safetensors"))
+
+
+def card_of_recipe(recipe: Recipe) -> str:
+    """Return the card of a checkpoint that nobody has trained yet: what it will be, and how to train it.
+
+    Args:
+        recipe: the recipe.
+
+    Returns:
+        Markdown that begins with metadata as the Hub wants it. It holds no figure of any result.
+
+    Example:
+        >>> from lane_hf.hub.recipes import recipe
+        >>> "Not yet trained" in card_of_recipe(recipe("goemotions-bert"))
+        True
+    """
+    data = entry(recipe.dataset)
+    facts = CardFacts(
+        name=recipe.repo or recipe.name,
+        method=recipe.arguments.get("method", "lane"),
+        labels=None,
+        label_names=list(data.label_names),
+        base_model=recipe.encoder,
+        dataset=data.name,
+        dataset_id=data.hub_id,
+    )
+    template = template_named("recipe_card.md.jinja")
+    return template.render(recipe=recipe, data=data, facts=facts, metadata=metadata_of(facts)).strip() + "\n"
+
+
+def card_of_run(recipe: Recipe, folder: str | Path) -> str:
+    """Return the card of a recipe's checkpoint, from the folder of its run.
+
+    Raises:
+        InputError: there is no such run, a file in it is damaged, or it is a run of something else.
+    """
+    check_run(recipe, folder)
+    return render(facts_of_run(folder, recipe.repo or recipe.name))
+
+
+def check_run(recipe: Recipe, folder: str | Path) -> RunRecord:
+    """Return what a run has left, if it is a run of the recipe.
+
+    The encoder may come from a folder, for machines that cannot reach the Hub: the card then names none.
+
+    Raises:
+        InputError: there is no such run, a file in it is damaged, or it differs from the recipe.
+    """
+    record = read_run(folder)
+    groups = ("ModelArguments", "DataArguments", "RunConfig")
+    found = {name: value for group in groups for name, value in record.settings.get(group, {}).items()}
+    expected = {**_UNLESS_SAID, **recipe.arguments, "model_name_or_path": recipe.encoder}
+    given = hub_id_of(found.get("model_name_or_path"), default=True)
+    found["model_name_or_path"] = recipe.encoder if given is None else given
+    for name, value in expected.items():
+        if not _same(found.get(name), value):
+            raise InputError(
+                f"{folder}: this run has {name} {found.get(name)}, but the recipe {recipe.name} has {value}, so it is "
+                f"no run of the recipe. Train that with {recipe.command}"
+            )
+    return record
+
+
+def _same(found: Any, expected: Any) -> bool:
+    return found == expected or str(found) == str(expected)
