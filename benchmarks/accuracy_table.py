@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy_table.py results.jsonl                                print all tables
     python benchmarks/accuracy_table.py results.jsonl --into docs/reference/methods.md --name methods
+    python benchmarks/accuracy_table.py results.jsonl --overview                     one table of all data sets
 
 With `--into`, what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the file is replaced. A table
 is about one data set, one noise and one setting of the runs. Columns:
@@ -105,10 +106,34 @@ def report(lines: Sequence[Line]) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def overview(lines: Sequence[Line]) -> str:
+    """Return one table of all cells: a line a method, a column for each data set and noise, last accuracy / macro-F1.
+
+    Only methods that were run on more than one of them are shown; means over seeds, in per cent.
+    """
+    cells: dict[tuple[str, str], dict[str, list[Line]]] = {}
+    for line in lines:
+        cells.setdefault((line["dataset"], line["noise"]), {}).setdefault(line["method"], []).append(line)
+    known = dict.fromkeys(line["method"] for line in lines)
+    methods = [method for method in known if sum(method in own for own in cells.values()) > 1]
+
+    def shown(own: dict[str, list[Line]], method: str) -> str:
+        if method not in own:
+            return ""
+        last = [line["epochs"][-1] for line in own[method]]
+        means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in ("test_accuracy", "test_f1_macro"))
+        return " / ".join(f"{mean:.1f}" for mean in means)
+
+    head = ["method", *(f"{dataset}, {noise}" for dataset, noise in cells)]
+    rows = [[f"`{method}`", *(shown(own, method) for own in cells.values())] for method in methods]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
     parser.add_argument("--noise", nargs="+", help="only these noises")
+    parser.add_argument("--overview", action="store_true", help="one table of all cells instead")
     parser.add_argument("--into", type=Path, help="a document, instead of the terminal")
     parser.add_argument("--name", default="accuracy", help="which table of the document")
     args = parser.parse_args(argv)
@@ -116,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [json.loads(text) for text in texts if text.strip()]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
-    content = report(lines)
+    content = f"{overview(lines)}\n" if args.overview else report(lines)
     if args.into is None:
         sys.stdout.write(content)
         return 0

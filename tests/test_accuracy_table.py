@@ -96,3 +96,12 @@ def test_a_document_without_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert benchmark.main([str(results), "--into", str(document)]) == 2
     assert "expected one table named 'accuracy'" in capsys.readouterr().err
     assert document.read_text() == "nothing here\n"
+
+
+def test_the_overview_has_a_column_for_each_noise() -> None:
+    lines = [*LINES, line("plain", 1, 0.5, 0.25, noise="clean"), line("third", 1, 0.5, 0.5)]
+    assert benchmark.overview(lines).splitlines() == [
+        "| method | toy, uniform:0.4 | toy, clean |",
+        "| --- | --- | --- |",
+        "| `plain` | 80.0 / 40.0 | 25.0 / 12.5 |",  # the others were run on one only
+    ]
