@@ -29,15 +29,16 @@ _SHARPENING = 0.5  # temperature of the predictions that bootstrapping learns, t
 class LaneTrainer(JointTrainer):
     """Fine-tune a classifier on noisy labels with LANE, and find the wrong ones.
 
-    Replaces `transformers.Trainer`: existing code works with the class name changed. Two networks are trained
-    together: the classifier, whose cross-entropy is weighted by how well each row's label fits on average over
-    training, and an auxiliary network that says which labels are close to each other. `trainer.model` is the
-    classifier alone, saved as an ordinary checkpoint.
+    Replaces `transformers.Trainer`: existing code works with the class name changed. The classifier's cross-entropy
+    is weighted by how well each row's label fits on average over training. With `auxiliary`, a second network is
+    trained along, which says which labels are close to each other; by default there is none, and margins are plain.
+    `trainer.model` is the classifier alone, saved as an ordinary checkpoint.
 
-    In each step, after one forward of both networks,
+    In each step, after one forward,
 
-    1. the label-aware margin of each row (Eq. 3) is added to the row's running average;
-    2. the averages give the rows' weights (Eq. 4 to 6, or a mixture per label);
+    1. the label-aware margin of each row (Eq. 3; the plain one without a second network) is added to its average;
+    2. the averages give the rows' weights (Eq. 4 to 6, a mixture per label, or the probability that the label is
+       right);
     3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9);
        with `bootstrap`, what a label loses in weight goes to the classifier's own prediction as target.
 
