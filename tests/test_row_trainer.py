@@ -64,7 +64,7 @@ def test_training_arguments_keep_their_values(tmp_path: Path) -> None:
         make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer()
     )
     assert trainer.args.learning_rate == 3e-4
-    assert trainer.args.auxiliary == "full"
+    assert trainer.args.auxiliary == "none"
     assert trainer.args.per_device_train_batch_size == 8
 
 
