@@ -33,9 +33,9 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 class LaneConfig(MethodConfig):
     """Training arguments of [`LaneTrainer`]: those of `transformers.TrainingArguments` and the ones below.
 
-    Each field has a help text, so that `HfArgumentParser(LaneConfig)` makes a command line. The defaults did not lose
-    to plain fine-tuning where they were measured (docs/explanation/paper-and-defaults.md); `LaneConfig.paper()` is the
-    published algorithm.
+    Each field has a help text, so that `HfArgumentParser(LaneConfig)` makes a command line. The defaults are what
+    never fell far behind plain fine-tuning where it was measured (docs/explanation/paper-and-defaults.md);
+    `LaneConfig.paper()` is the published algorithm.
 
     Raises:
         InputError: a value, or a combination of values, makes no sense.

@@ -185,7 +185,9 @@ def _dataset_of(record: "RunRecord") -> tuple[str | None, str | None]:
     name = data.get("dataset") or "demo"
     if name in registered():
         return name, entry(name).hub_id
-    return name, name if "/" in name and not Path(name).exists() else None
+    if Path(name).exists():  # a folder of the user's, whose path is nobody's business
+        return "a table that is not public", None
+    return name, name if "/" in name else None
 
 
 def _cell(value: Any) -> str:

@@ -12,10 +12,11 @@ from tiny import make_model
 from training import dataset_for, make_trainer
 
 from lane_hf import LaneConfig, LaneTrainer
-from lane_hf.hub.card import card_of_trainer, facts_of_run, render
+from lane_hf.hub.card import _dataset_of, card_of_trainer, facts_of_run, render
 from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
 from lane_hf.hub.command import command_of
 from lane_hf.report.estimates import NoiseRate
+from lane_hf.report.run_record import RunRecord
 from lane_hf.run_arguments import parse
 
 PER_LABEL = pd.DataFrame({"label": ["joy", "fear"], "rows": [61, 37], "issues": [13, 5], "noise_rate": [0.213, 0.108]})
@@ -202,3 +203,12 @@ def test_the_command_leaves_out_what_is_so_by_itself() -> None:
     expected = "lane train --dataset org/set --test_file test.csv --train_file rows.csv"
     assert sorted(command_of(files).split()) == sorted(expected.split())
     assert command_of({"ModelArguments": {"model_name_or_path": "/home/me/encoder"}}).endswith(" encoder")
+
+
+def test_a_folder_of_the_users_is_no_name_of_a_data_set(tmp_path: Path) -> None:
+    def named(dataset: str) -> Any:
+        return _dataset_of(RunRecord(issues=None, settings={"DataArguments": {"dataset": dataset}}))
+
+    assert named(str(tmp_path)) == ("a table that is not public", None)
+    assert named("org/set") == ("org/set", "org/set")
+    assert named("demo") == ("demo", None)
