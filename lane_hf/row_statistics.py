@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .buffer import PADDING_ID, check_row_ids, check_state, first_occurrences
 from .margins import at_least_float32, margin
+from .noise_probability import NoiseEstimate, estimate_noise
 
 _MOST_VISITS = torch.iinfo(torch.int16).max
 
@@ -209,6 +210,28 @@ class RowStatistics:
         Only the first 32,767 visits count.
         """
         return self._rows("candidate_hits") / self.visits.clamp(1, _MOST_VISITS)
+
+    def estimate_noise(self, num_labels: int, margins: Tensor | None = None) -> NoiseEstimate:
+        """Return how probably each row's label is wrong, and the margins that say so, in main memory.
+
+        Args:
+            num_labels: number of labels.
+            margins: `[num_rows]` other averages than [`average_margin`].
+
+        Returns:
+            See [`noise_probability`]; rows never seen have probability 0 and keep their margin.
+        """
+        margins = (self.average_margin() if margins is None else margins).cpu()
+        seen = self.visits.cpu() > 0
+        if not bool(seen.any()):
+            return NoiseEstimate(torch.zeros_like(margins), margins)
+        known = (margins, self.given_confidence(), self.labels, self.candidates())
+        margin_of_seen, confidence, labels, others = (each.cpu()[seen] for each in known)
+        found = estimate_noise(margin_of_seen, confidence, labels, num_labels, others)
+        return NoiseEstimate(
+            torch.zeros_like(margins).masked_scatter_(seen, found.probability),
+            margins.masked_scatter(seen, found.margins),
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""

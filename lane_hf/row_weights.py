@@ -9,7 +9,6 @@ from torch import Tensor
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
 from .config import LaneConfig
 from .mixture import Mixture, fit_mixture, label_probability
-from .noise_probability import noise_probability
 from .row_statistics import RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 
@@ -79,7 +78,7 @@ class RowWeights:
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
         if self._config.weighting == "posterior":
-            return self._of_posterior(averages, seen, statistics)
+            return self._of_posterior(averages, statistics)
         if self._config.weighting == "mixture":
             labels = statistics.labels.to(averages.device)
             mixture = _fit(averages, seen, labels, self._num_labels)
@@ -106,7 +105,7 @@ class RowWeights:
             averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
             if bool(seen.any()):
                 if self._config.weighting == "posterior":
-                    self._posterior = self._of_posterior(averages, seen, statistics)
+                    self._posterior = self._of_posterior(averages, statistics)
                 else:
                     self._mixture = _fit(averages, seen, statistics.labels.cpu(), self._num_labels)
                 self._mixture_epoch = math.floor(epoch)
@@ -139,13 +138,9 @@ class RowWeights:
         is_learned = mixture.means[:, 1] > 0
         return torch.where(is_learned[labels], weights, 1.0)
 
-    def _of_posterior(self, averages: Tensor, seen: Tensor, statistics: RowStatistics) -> Tensor:
+    def _of_posterior(self, averages: Tensor, statistics: RowStatistics) -> Tensor:
         """Return the probability `[num_rows]` that each row's label is right; 1 for rows never seen."""
-        known = (statistics.given_confidence(), statistics.labels, statistics.candidates())
-        confidence, labels, others = (each.to(averages.device)[seen] for each in known)
-        weights = torch.ones_like(averages)
-        weights[seen] = 1 - noise_probability(averages[seen], confidence, labels, self._num_labels, others)
-        return weights
+        return 1 - statistics.estimate_noise(self._num_labels, averages).probability
 
     def _gaussian(self, averages: Tensor, stats: NegativeStats) -> Tensor:
         if self._config.threshold is not None:

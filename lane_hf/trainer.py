@@ -240,9 +240,15 @@ class LaneTrainer(JointTrainer):
         return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
 
     def row_scores(self) -> RowScores:
-        """Return how LANE judges the rows: by their average label-aware margin."""
+        """Return how LANE judges the rows: by their average label-aware margin.
+
+        Plain margins are measured from the neutral margin of both labels, where the noise has a direction (see
+        [`noise_direction`]).
+        """
         if self.args.is_neutral:
             return super().row_scores()
         margins = self.alm.average()
         weights = self.row_weights.of_all(self.alm, self.row_statistics)
-        return RowScores(margins, weights, margins)
+        is_plain = self.args.auxiliary == "none" or not self.args.label_aware
+        scores = self.row_statistics.estimate_noise(self.num_labels).margins if is_plain else margins
+        return RowScores(scores, weights, margins)

@@ -13,6 +13,7 @@ from lane_hf.buffer import AlmBuffer
 from lane_hf.config import LaneConfig
 from lane_hf.mixture import Mixture, clean_probability, fit_mixture
 from lane_hf.noise_probability import noise_probability
+from lane_hf.row_statistics import Observation, RowStatistics
 from lane_hf.row_weights import RowWeights
 
 LABELS = 2
@@ -25,17 +26,9 @@ def make_weights(tmp_path: Path, **options: Any) -> RowWeights:
 
 
 class Known(NamedTuple):
-    """What is known of the rows besides their averages: as much of `RowStatistics` as weights need."""
+    """What is known of the rows besides their averages: as much of `RowStatistics` as the mixture needs."""
 
     labels: Tensor
-    confidence: Tensor | None = None
-    others: Tensor | None = None
-
-    def given_confidence(self) -> Tensor:
-        return self.confidence
-
-    def candidates(self) -> Tensor:
-        return self.others
 
 
 def make_buffer(averages: list[float] = AVERAGES, unseen: int = 1) -> AlmBuffer:
@@ -170,11 +163,12 @@ def test_mixture_per_given_label(tmp_path: Path) -> None:
 def test_the_posterior_is_what_the_table_says(tmp_path: Path) -> None:
     weights = make_weights(tmp_path, weighting="posterior")
     buffer, known = two_humps()
-    labels = known.labels
+    labels = known.labels[:60]
     averages, rows = buffer.average()[:60], torch.arange(60)
-    confidence, others = torch.sigmoid(torch.cat([averages, torch.zeros(1)])), 1 - labels.clamp_min(0)
-    known = Known(labels, confidence, others)
-    expected = 1 - noise_probability(averages, confidence[:60], labels[:60], LABELS, others[:60])
+    confidence, others = torch.sigmoid(averages), 1 - labels
+    known = RowStatistics(61, LABELS)
+    known.record(Observation(rows, labels, averages, confidence, others, 1 - confidence))
+    expected = 1 - noise_probability(averages, confidence, labels, LABELS, others)
     assert ((expected > 0.1) & (expected < 0.9)).any()  # neither opinion alone
     assert weights.of_all(buffer, known).tolist() == pytest.approx([*expected.tolist(), 1.0], abs=1e-6)
     assert of_batch(weights, buffer, rows.tolist()) == [1.0] * 60  # before the first fit

@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..noise_probability import noise_probability
 from ..row_scores import RowScores
 from ..row_statistics import RowStatistics
 
@@ -66,13 +65,8 @@ def build_table(
     scores, weights, margins = judged.scores.cpu(), judged.weights.cpu(), margins.cpu()
     visits, labels = statistics.visits.cpu(), statistics.labels.cpu()
     seen = visits > 0
-    noise = torch.zeros_like(margins)
-    if bool(seen.any()):
-        highest = max(int(labels.max()), int(statistics.candidates().max()))
-        number = highest + 1 if label_names is None else len(label_names)
-        known = (statistics.average_margin(), statistics.given_confidence(), labels, statistics.candidates())
-        margin, confidence, given, others = (each.cpu()[seen] for each in known)
-        noise[seen] = noise_probability(margin, confidence, given, number, others)
+    highest = max(int(labels.max()), int(statistics.candidates().max()))
+    noise = statistics.estimate_noise(highest + 1 if label_names is None else len(label_names)).probability
     is_issue = noise > 0.5 if judged.is_issue is None else judged.is_issue.cpu()  # noqa: PLR2004 -- more likely than not
     is_issue &= seen
     candidates, share = statistics.candidates().cpu(), statistics.candidate_share().cpu()
