@@ -20,6 +20,9 @@ os.environ.update(
     DISABLE_MLFLOW_INTEGRATION="TRUE",
 )
 
+# Tiny models spend more time waking a second thread than it saves, in processes that tests start as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from datasets import Dataset
@@ -31,7 +34,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _DATASETS_CACHE = os.environ["HF_DATASETS_CACHE"]
 
-# Tiny models spend more time waking a second thread than it saves.
 torch.set_num_threads(1)
 # No deadline: a loaded machine is not a bug. In continuous integration the same examples every time.
 settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.environ)
