@@ -84,21 +84,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def name_of_method(trainer: RowTrainer) -> str:
-    """Return what the method of a trainer is called, the name of its class if it is none of ours.
-
-    Example:
-        >>> name_of_method(LaneTrainer(model=model, args=args))  # doctest: +SKIP
-        'lane'
-    """
-    for method in METHODS.values():
-        if method.trainer is type(trainer) and all(
-            getattr(trainer.args, name) == value for name, value in method.fixed.items()
-        ):
-            return method.name
-    return type(trainer).__name__
-
-
 def method_of(name: str) -> Method:
     """Return the method of a name.
 

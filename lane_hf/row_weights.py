@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
-from .config import LaneConfig
 from .mixture import Mixture, fit_mixture, label_probability
 from .noise_probability import noise_probability
 from .row_statistics import RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
+
+if TYPE_CHECKING:
+    from .config import LaneConfig
 
 
 class RowWeights:
@@ -23,7 +26,7 @@ class RowWeights:
         num_rows: number of rows of the training set.
     """
 
-    def __init__(self, config: LaneConfig, num_labels: int, num_rows: int) -> None:
+    def __init__(self, config: "LaneConfig", num_labels: int, num_rows: int) -> None:
         self._config = config
         self._num_labels = num_labels
         self._mixture: Mixture | None = None

@@ -28,7 +28,7 @@ from .baselines.staged import StagedTrainer
 from .display import first_line
 from .displays import show_with
 from .errors import CheckpointError, HubError, InputError
-from .hub.card import facts_of_run, render
+from .hub.card import render
 from .hub.card_facts import hardware_in_words
 from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
@@ -39,6 +39,7 @@ from .resumable_trainer import disk_errors_named
 from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
+from .run_card import facts_of_run
 from .run_data import given_distances, make_collator, noise_rate, prepare_data, tokenise
 from .run_progress import RunProgress
 from .summary import printable, summarise

@@ -164,6 +164,7 @@ class AumTrainer(StagedTrainer):
     """
 
     args: AumConfig
+    method_name = "aum"
     config_class = AumConfig
 
     @property

@@ -93,6 +93,11 @@ class CartographyTrainer(StagedTrainer):
     config_class = CartographyConfig
     number_of_scorers = 1
 
+    @property
+    def method_name(self) -> str:  # type: ignore[override]  # each part of the map has a name of its own
+        """What `--method` calls it."""
+        return f"cartography-{self.args.select}"
+
     def make_scorer(self, number: int, **arguments: Any) -> RowTrainer:
         """Return an ordinary trainer."""
         return RowTrainer(**arguments)

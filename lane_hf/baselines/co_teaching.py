@@ -150,6 +150,7 @@ class CoTeachingTrainer(PairTrainer):
     """
 
     args: CoTeachingConfig
+    method_name = "co-teaching"
     config_class = CoTeachingConfig
     has_own_score = True
     forget_rate: ForgetRate | None = None

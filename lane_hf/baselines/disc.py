@@ -196,6 +196,7 @@ class DiscTrainer(BaselineTrainer):
     """
 
     args: DiscConfig
+    method_name = "disc"
     config_class = DiscConfig
     has_own_score = True
     thresholds: InstanceThresholds | None = None

@@ -65,6 +65,7 @@ class DivideMixTrainer(PairTrainer):
     """
 
     args: DivideMixConfig
+    method_name = "divide-mix"
     config_class = DivideMixConfig
     has_own_score = True
     splits: tuple[CleanSplit, CleanSplit] | None = None

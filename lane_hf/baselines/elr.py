@@ -141,6 +141,7 @@ class ElrTrainer(BaselineTrainer):
     """
 
     args: ElrConfig
+    method_name = "elr"
     config_class = ElrConfig
     targets: TemporalTargets | None = None
 

@@ -87,6 +87,7 @@ class GceTrainer(BaselineTrainer):
     """
 
     args: GceConfig
+    method_name = "gce"
     config_class = GceConfig
     has_own_score = True
 

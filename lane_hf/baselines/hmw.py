@@ -231,6 +231,7 @@ class HmwTrainer(BaselineTrainer):
     """
 
     args: HmwConfig
+    method_name = "hmw"
     config_class = HmwConfig
     annealed_weights: AnnealedWeights | None = None
 

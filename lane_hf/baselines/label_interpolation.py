@@ -205,6 +205,7 @@ class LabelInterpolationTrainer(BaselineTrainer):
     """
 
     args: LabelInterpolationConfig
+    method_name = "label-interpolation"
     config_class = LabelInterpolationConfig
     has_own_score = True
     divergences: LabelDivergences | None = None

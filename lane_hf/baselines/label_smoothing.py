@@ -60,6 +60,7 @@ class LabelSmoothingTrainer(BaselineTrainer):
     """
 
     args: LabelSmoothingConfig
+    method_name = "label-smoothing"
     config_class = LabelSmoothingConfig
 
     def loss_of(self, batch: Batch) -> Tensor:

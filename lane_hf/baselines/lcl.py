@@ -55,6 +55,7 @@ class LclTrainer(BaselineTrainer):
     """
 
     args: LclConfig
+    method_name = "lcl"
     config_class = LclConfig
     needs_embeddings = True
 

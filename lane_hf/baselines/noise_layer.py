@@ -205,6 +205,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     """
 
     args: NoiseLayerConfig
+    method_name = "noise-layer"
     config_class = NoiseLayerConfig
     has_own_score = True
     confusion: SoftConfusion | None = None

@@ -130,6 +130,7 @@ class PeerLossTrainer(BaselineTrainer):
     """
 
     args: PeerLossConfig
+    method_name = "peer-loss"
     config_class = PeerLossConfig
     has_own_score = True
     prior: LabelPrior | None = None

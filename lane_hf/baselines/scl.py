@@ -49,6 +49,7 @@ class SclTrainer(BaselineTrainer):
     """
 
     args: SclConfig
+    method_name = "scl"
     config_class = SclConfig
     needs_embeddings = True
 

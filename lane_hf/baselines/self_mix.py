@@ -106,6 +106,7 @@ class SelfMixTrainer(BaselineTrainer):
     """
 
     args: SelfMixConfig
+    method_name = "self-mix"
     config_class = SelfMixConfig
     has_own_score = True
     split: CleanSplit | None = None

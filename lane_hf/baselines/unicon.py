@@ -175,6 +175,7 @@ class UniconTrainer(PairTrainer):
     """
 
     args: UniconConfig
+    method_name = "unicon"
     config_class = UniconConfig
     has_own_score = True
     split: UniformSplit | None = None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..datasets.columns import label_name
 from ..display import quoted
 from ..errors import InputError
+from ..label_name import label_name
 from ..row_data import ROW_ID
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def fix_dataset(
     output: "str | Path | None" = None,
     label_column: str | None = None,
 ) -> Fixed:
-    """Relabel or drop rows of a data set, or queue them for review; prints first what to expect.
+    """Relabel or drop rows of a data set, or queue them for review.
 
     Args:
         dataset: what was trained on.

@@ -99,7 +99,7 @@ class LabelIssues(pd.DataFrame):
     ) -> "Fixed":
         """Return the training set with wrong labels replaced or their rows dropped; nothing is overwritten.
 
-        See [`lane_hf.report.fix.fix_dataset`]. It prints first what precision to expect.
+        See [`lane_hf.report.fix.fix_dataset`].
 
         Args:
             min_confidence: only rows whose suggestion (`relabel`) or whose wrongness (`drop`) is at least as probable.
@@ -137,8 +137,9 @@ class LabelIssues(pd.DataFrame):
         """Write the table, with texts, as csv, tsv, json, jsonl or parquet, as the suffix says.
 
         Raises:
-            InputError: the suffix is unknown, or the file cannot be written.
+            InputError: the suffix is unknown, or the format cannot hold what is in the table.
+            OutputError: the file cannot be written.
         """
-        from ..datasets.tables import write_table
+        from ..table_writer import write_table
 
         write_table(self, path)
