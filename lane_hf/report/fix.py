@@ -31,6 +31,9 @@ class Fixed(NamedTuple):
         data: the new table (`pandas.DataFrame`) or data set (`datasets.Dataset`).
         changes: one line per changed row: `row_id`, `before`, `after` (missing if the row was dropped), `confidence`
             (NaN for a person's decision), `source` ('suggestion' or 'review').
+
+    Example:
+        >>> data, changes = issues.fix(verbose=False)  # doctest: +SKIP
     """
 
     data: Any
@@ -110,6 +113,7 @@ def fix_dataset(
     action: str = "relabel",
     output: "str | Path | None" = None,
     label_column: str | None = None,
+    verbose: bool = True,
 ) -> Fixed:
     """Relabel or drop rows of a data set, or queue them for review.
 
@@ -120,6 +124,7 @@ def fix_dataset(
         action: 'relabel', 'drop', or 'review': change nothing, and write all issues into `output`.
         output: file of the review queue (.jsonl), for 'review' only.
         label_column: None takes the first of labels, label, label_ids.
+        verbose: print what to expect before anything is done, or where the queue is.
 
     Returns:
         [`Fixed`] with a new data set; labels keep their feature, such as `ClassLabel`.
@@ -138,7 +143,8 @@ def fix_dataset(
         from .review import write_review_queue
 
         paths = write_review_queue(issues, output)
-        print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- what the issue of a fix is, said aloud
+        if verbose:
+            print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- asked for
         return Fixed(dataset, make_changes([], [], [], [], "review"))
     names = [label_column] if label_column else ["labels", "label", "label_ids"]
     column = next((name for name in names if name in dataset.column_names), None)
@@ -151,7 +157,8 @@ def fix_dataset(
     if ROW_ID in dataset.column_names:
         needed[ROW_ID] = dataset.with_format(None)[ROW_ID][:]
     changes = plan(issues, min_confidence=min_confidence, action=action)
-    print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
+    if verbose:
+        print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
     after = apply_changes(pd.DataFrame(needed), changes, issues, column).data
     labels = [coded.index(label) for label in after[column]] if coded else after[column].tolist()
     fixed = dataset.select(after.index.tolist())

@@ -95,7 +95,12 @@ class LabelIssues(pd.DataFrame):
     # ---- What to do about it ----
 
     def fix(
-        self, *, min_confidence: float = 0.9, action: str = "relabel", output: str | Path | None = None
+        self,
+        *,
+        min_confidence: float = 0.9,
+        action: str = "relabel",
+        output: str | Path | None = None,
+        verbose: bool = True,
     ) -> "Fixed":
         """Return the training set with wrong labels replaced or their rows dropped; nothing is overwritten.
 
@@ -105,6 +110,7 @@ class LabelIssues(pd.DataFrame):
             min_confidence: only rows whose suggestion (`relabel`) or whose wrongness (`drop`) is at least as probable.
             action: 'relabel', 'drop', or 'review': change nothing, and write the issues into a queue for people.
             output: file of the queue, for 'review'.
+            verbose: print what precision to expect before anything is done, or where the queue is.
         """
         from .fix import fix_dataset
 
@@ -112,7 +118,8 @@ class LabelIssues(pd.DataFrame):
             raise InputError(
                 "this table does not know its data set: use lane_hf.report.fix.fix_dataset(dataset, issues)"
             )
-        return fix_dataset(self.dataset, self, min_confidence=min_confidence, action=action, output=output)
+        options = {"min_confidence": min_confidence, "action": action, "output": output, "verbose": verbose}
+        return fix_dataset(self.dataset, self, **options)
 
     # ---- Where it goes ----
 
