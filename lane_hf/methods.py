@@ -38,6 +38,10 @@ class Method:
         trainer: the class that does it.
         summary: what it does, in a line.
         fixed: fields of its arguments that the name says already.
+
+    Example:
+        >>> METHODS["gce"].config.__name__
+        'GceConfig'
     """
 
     name: str

@@ -50,6 +50,10 @@ class NoisyLabels(NamedTuple):
     Attributes:
         labels: `[N]` int64, the noisy labels.
         is_flipped: `[N]` bool, True exactly where the noisy label differs from the original.
+
+    Example:
+        >>> inject([0, 1, 0, 1], "pair", rate=0.5, seed=0).is_flipped.sum()
+        np.int64(2)
     """
 
     labels: NDArray[np.int64]

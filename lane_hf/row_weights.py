@@ -24,6 +24,10 @@ class RowWeights:
         config: which weighting, and its warm-up.
         num_labels: number of labels.
         num_rows: number of rows of the training set.
+
+    Example:
+        >>> weights = RowWeights(config, num_labels=4, num_rows=100)  # doctest: +SKIP
+        >>> weights.of_batch(buffer, row_ids, labels, row_ids, epoch=2.0)  # doctest: +SKIP
     """
 
     def __init__(self, config: "LaneConfig", num_labels: int, num_rows: int) -> None:

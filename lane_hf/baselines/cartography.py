@@ -61,7 +61,15 @@ def best_rows(values: Tensor, fraction: float, labels: Tensor | None = None) -> 
 
 @dataclass
 class CartographyConfig(StagedConfig):
-    """Arguments of [`CartographyTrainer`]."""
+    """Arguments of [`CartographyTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> CartographyConfig(output_dir="out").select
+        'ambiguous'
+    """
 
     select: Literal["easy", "hard", "ambiguous"] = field(
         default="ambiguous", metadata={"help": "Which rows to retrain on: 'easy', 'hard' or 'ambiguous' to learn."}

@@ -119,7 +119,15 @@ class ForgetRate:
 
 @dataclass
 class CoTeachingConfig(PairConfig):
-    """Arguments of [`CoTeachingTrainer`]."""
+    """Arguments of [`CoTeachingTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> CoTeachingConfig(output_dir="out").forget_ramp
+        0.3
+    """
 
     forget_rate: float | None = field(
         default=None,

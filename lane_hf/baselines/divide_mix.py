@@ -47,7 +47,12 @@ _TEMPERATURE = 0.5
 
 @dataclass
 class DivideMixConfig(MixMatchConfig):
-    """Arguments of [`DivideMixTrainer`]."""
+    """Arguments of [`DivideMixTrainer`].
+
+    Example:
+        >>> DivideMixConfig(output_dir="out").mixmatch_warmup
+        1.0
+    """
 
 
 class DivideMixTrainer(PairTrainer):

@@ -161,7 +161,15 @@ class LabelDivergences(RowTable):
 
 @dataclass
 class LabelInterpolationConfig(MethodConfig):
-    """Arguments of [`LabelInterpolationTrainer`]."""
+    """Arguments of [`LabelInterpolationTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> LabelInterpolationConfig(output_dir="out").interpolation_temperature
+        0.5
+    """
 
     interpolation_temperature: float = field(
         default=0.5, metadata={"help": "Temperature T that sharpens predictions in the targets, in [0.01, 1]."}

@@ -93,7 +93,15 @@ def peer_weight(progress: float, alpha: float, warmup: float, ramp: float) -> fl
 
 @dataclass
 class PeerLossConfig(MethodConfig):
-    """Arguments of [`PeerLossTrainer`]."""
+    """Arguments of [`PeerLossTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> PeerLossConfig(output_dir="out").peer_mode
+        'closed_form'
+    """
 
     peer_mode: Literal["closed_form", "pairs"] = field(
         default="closed_form",

@@ -51,6 +51,10 @@ def plan(issues: "LabelIssues", *, min_confidence: float = 0.9, action: str = "r
 
     Raises:
         InputError: an argument makes no sense.
+
+    Example:
+        >>> len(plan(issues, min_confidence=0.95, action="drop"))  # doctest: +SKIP
+        12
     """
     if action not in ACTIONS[:2]:
         raise InputError(f"action={action!r} is unknown: choose relabel or drop")
@@ -146,10 +150,7 @@ def fix_dataset(
         if verbose:
             print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- asked for
         return Fixed(dataset, make_changes([], [], [], [], "review"))
-    names = [label_column] if label_column else ["labels", "label", "label_ids"]
-    column = next((name for name in names if name in dataset.column_names), None)
-    if column is None:
-        raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
+    column = _label_column(dataset, label_column)
     feature = dataset.features[column]
     coded = getattr(feature, "names", None)
     values = dataset.with_format(None)[column][:]
@@ -166,6 +167,14 @@ def fix_dataset(
     order = fixed.column_names
     fixed = fixed.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
     return Fixed(fixed, changes)
+
+
+def _label_column(dataset: "Dataset", given: str | None) -> str:
+    names = [given] if given else ["labels", "label", "label_ids"]
+    column = next((name for name in names if name in dataset.column_names), None)
+    if column is None:
+        raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
+    return column
 
 
 def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source: str) -> pd.DataFrame:
