@@ -1,21 +1,18 @@
-"""Back-translation with tiny random models: order, batches, chains, draws, wrong settings, data sets."""
+"""Back-translation with tiny random models: order, batches, chains, draws, wrong settings."""
 
 import logging
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from backtranslating import DIRECTIONS, Make, make_texts
-from datasets import Dataset, DatasetDict
 from tiny_marian import MAX_TOKENS, make_marian
 from transformers import MarianMTModel, MarianTokenizer
 
-from lane_hf.augmentation.backtranslation import augment_dataset
 from lane_hf.augmentation.marian import Generation, Translator, find_model
 from lane_hf.errors import InputError
 
@@ -243,46 +240,3 @@ def test_importing_it_imports_no_torch() -> None:
     heavy = "{'torch', 'transformers'} & set(sys.modules)"
     code = f"import sys, lane_hf.augmentation.backtranslation; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# ---- Data sets ----
-
-
-@pytest.fixture
-def dataset() -> Iterator[Dataset]:
-    return Dataset.from_dict({"text": ["we love soup", "", "the goal", "we love soup"], "label": [0, 1, 0, 1]})
-
-
-def test_a_data_set_gets_the_column(make: Make, dataset: Dataset) -> None:
-    shuffled = dataset.select([3, 1, 2, 0])
-    augmented = augment_dataset(shuffled, make())
-    assert augmented.column_names == ["text", "label", "text_backtranslated"]
-    assert augmented["text_backtranslated"][:] == make()(shuffled["text"][:])
-    assert augmented["label"][:] == [1, 1, 0, 0]
-    assert shuffled.column_names == ["text", "label"]
-
-
-def test_names_of_columns_may_be_given_and_a_format_does_no_harm(dataset: Dataset) -> None:
-    renamed = dataset.rename_column("text", "review").with_format("numpy", columns=["label"])
-    augmented = augment_dataset(renamed, lambda texts: [text.upper() for text in texts], "review", "loud")
-    assert augmented.with_format(None)["loud"][:] == ["WE LOVE SOUP", "", "THE GOAL", "WE LOVE SOUP"]
-
-
-def test_a_data_set_without_rows_gets_a_column_of_strings(dataset: Dataset, make: Make) -> None:
-    assert augment_dataset(dataset.select([]), make()).features["text_backtranslated"].dtype == "string"
-
-
-def test_data_sets_that_do_not_fit(dataset: Dataset) -> None:
-    def same(texts: list[str]) -> list[str]:
-        return texts
-
-    for wrong, settings, message in [
-        (dataset, {"text_column": "review"}, "no column 'review'.*text, label"),
-        (dataset, {"column": "label"}, "'label' already"),
-        (DatasetDict(train=dataset), {}, "one split"),
-        (Dataset.from_dict({"text": ["a", None]}), {}, "row 1"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            augment_dataset(wrong, same, **settings)
-    with pytest.raises(InputError, match="3 texts for 4"):
-        augment_dataset(dataset, lambda texts: texts[1:])
