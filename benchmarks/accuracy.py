@@ -48,7 +48,8 @@ from lane_hf.label_space import distances_for, named_ordinal_distances
 from lane_hf.method_config import MethodConfig
 from lane_hf.methods import method_of
 from lane_hf.metrics import compute_metrics
-from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
+from lane_hf.noise import FLIPPED_COLUMN, ORIGINAL_COLUMN
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 from lane_hf.run import detection_metrics
 from lane_hf.run_arguments import has_fast_bf16

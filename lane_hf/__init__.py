@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .buffer import AlmBuffer
     from .config import LaneConfig
     from .errors import InputError
-    from .hub.released import from_pretrained
+    from .release.released import from_pretrained
     from .row_trainer import RowTrainer
     from .trainer import LaneTrainer
 
@@ -22,7 +22,7 @@ _HOMES = {
     "LaneConfig": "config",
     "LaneTrainer": "trainer",
     "RowTrainer": "row_trainer",
-    "from_pretrained": "hub.released",
+    "from_pretrained": "release.released",
 }
 
 __all__ = ["AlmBuffer", "InputError", "LaneConfig", "LaneTrainer", "RowTrainer", "__version__", "from_pretrained"]

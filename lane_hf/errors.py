@@ -15,6 +15,19 @@ class InputError(ValueError):
     """
 
 
+class OutputError(RuntimeError):
+    """A result could not be written: the message says which file, and why.
+
+    Command lines print the message without a traceback and exit with status 1.
+
+    Example:
+        >>> raise OutputError("fixed.csv: cannot be written (No space left on device)")
+        Traceback (most recent call last):
+        ...
+        lane_hf.errors.OutputError: fixed.csv: cannot be written (No space left on device)
+    """
+
+
 class HubError(RuntimeError):
     """The Hub refused, or could not be reached: the message says what was tried, why it failed and how to go on.
 

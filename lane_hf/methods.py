@@ -38,6 +38,10 @@ class Method:
         trainer: the class that does it.
         summary: what it does, in a line.
         fixed: fields of its arguments that the name says already.
+
+    Example:
+        >>> METHODS["gce"].config.__name__
+        'GceConfig'
     """
 
     name: str
@@ -82,21 +86,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         )
     }
 )
-
-
-def name_of_method(trainer: RowTrainer) -> str:
-    """Return what the method of a trainer is called, the name of its class if it is none of ours.
-
-    Example:
-        >>> name_of_method(LaneTrainer(model=model, args=args))  # doctest: +SKIP
-        'lane'
-    """
-    for method in METHODS.values():
-        if method.trainer is type(trainer) and all(
-            getattr(trainer.args, name) == value for name, value in method.fixed.items()
-        ):
-            return method.name
-    return type(trainer).__name__
 
 
 def method_of(name: str) -> Method:

@@ -74,6 +74,12 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
 
     Args:
         prediction: an `EvalPrediction` with logits `[N, K]` and label ids `[N]`.
+
+    Example:
+        >>> from transformers import EvalPrediction
+        >>> logits, labels = np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0])
+        >>> compute_metrics(EvalPrediction(logits, labels))["accuracy"]
+        0.5
     """
     logits = first_output(prediction.predictions)
     return ClassificationMetrics().compute(predictions=np.argmax(logits, axis=1), references=prediction.label_ids)

@@ -117,9 +117,9 @@ def label_probability(averages: Tensor, mixture: Mixture, labels: Tensor) -> Ten
         `[B]` float32 in [0, 1].
 
     Example:
-        >>> mixture = fit_mixture(torch.tensor([1.0, 1.2, 4.0, 4.2]))
-        >>> label_probability(torch.tensor([1.1]), mixture, torch.tensor([-1]))
-        tensor([1.])
+        >>> averages, labels = torch.tensor([1.0, 1.2, 4.0, 4.2]), torch.zeros(4, dtype=torch.int64)
+        >>> label_probability(averages, fit_mixture(averages, labels, num_groups=1), labels)
+        tensor([1., 1., 1., 1.])
     """
     return torch.where(averages >= 0, 1.0, clean_probability(averages, mixture, labels))
 

@@ -77,6 +77,9 @@ class JointModel(nn.Module):
         auxiliary: a classifier that takes the same inputs, an [`OnTop`] network such as [`SharedHead`], or None.
         needs_embeddings: whether the embeddings are wanted, for a contrastive term, even if no network reads them.
         auxiliary_stride: the auxiliary network sees one of so many entries of the batch: rows without their views.
+
+    Example:
+        >>> joint = JointModel(classifier, make_auxiliary(classifier, "full", num_labels=4, seed=1))  # doctest: +SKIP
     """
 
     def __init__(
@@ -228,6 +231,9 @@ def make_auxiliary(
 
     Raises:
         InputError: the model's hidden size or head cannot be found.
+
+    Example:
+        >>> make_auxiliary(classifier, "shared", num_labels=4, seed=1)  # doctest: +SKIP
     """
     if kind == "none":
         return None
@@ -276,6 +282,10 @@ def num_labels_of(model: nn.Module) -> int:
 
     Raises:
         InputError: neither the model nor its configuration has `num_labels`.
+
+    Example:
+        >>> num_labels_of(AutoModelForSequenceClassification.from_pretrained("out"))  # doctest: +SKIP
+        4
     """
     classifier = base_classifier(model)
     config = getattr(classifier, "config", None)

@@ -19,11 +19,12 @@ How many labels become wrong is exact unless `binomial=True` lets every row deci
   shares p, about `rate * (1 - sum p_k^2)` of all rows.
 
 Source: Sosea & Caragea, "LANE: Label-Aware Noise Elimination", ICLR 2026: shuffle is its main setup, semantic its
-Eq. 10. Distances for semantic noise come from `lane_hf.label_space`.
+Eq. 10. Distances for semantic noise come from `lane_hf.label_space`; `lane_hf.noisy_dataset` spoils a
+`datasets.Dataset`.
 """
 
 import operator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,17 +32,14 @@ from numpy.typing import ArrayLike, NDArray
 from lane_hf.errors import InputError
 from lane_hf.label_space import as_square_matrix, check_num_labels, validate_distances
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 KINDS = ("shuffle", "uniform", "pair", "matrix", "semantic")
 """The kinds of label noise; "matrix" stands for a transition matrix of the user's own."""
 
 FLIPPED_COLUMN = "is_flipped"
-"""The column that `inject_into_dataset` adds: whether the row's label was changed."""
+"""The column that `lane_hf.noisy_dataset.inject_into_dataset` adds: whether the row's label was changed."""
 
 ORIGINAL_COLUMN = "original_label"
-"""The column that `inject_into_dataset` adds: the row's label before the noise."""
+"""The column that `lane_hf.noisy_dataset.inject_into_dataset` adds: the row's label before the noise."""
 
 _TOLERANCE = 1e-6  # for the sums and entries of a user's matrix, which may come from float32
 
@@ -52,6 +50,10 @@ class NoisyLabels(NamedTuple):
     Attributes:
         labels: `[N]` int64, the noisy labels.
         is_flipped: `[N]` bool, True exactly where the noisy label differs from the original.
+
+    Example:
+        >>> inject([0, 1, 0, 1], "pair", rate=0.5, seed=0).is_flipped.sum()
+        np.int64(2)
     """
 
     labels: NDArray[np.int64]
@@ -146,60 +148,6 @@ def inject(
     else:
         noisy[rows] = _draw_targets(true[rows], noise.targets, rng)
     return NoisyLabels(noisy, noisy != true)
-
-
-def inject_into_dataset(
-    dataset: "Dataset",
-    *,
-    label_column: str = "label",
-    kind: str | ArrayLike,
-    rate: float | None = None,
-    seed: int,
-    distances: ArrayLike | None = None,
-    gamma: float = 1.0,
-    binomial: bool = False,
-) -> "Dataset":
-    """Make some labels of one split wrong, and keep the record in two new columns.
-
-    Give the train split only: noise in the validation or test split would spoil what you measure.
-
-    Args:
-        dataset: one `datasets.Dataset`; it is not modified.
-        label_column: name of its label column, of type ClassLabel or an integer.
-        kind: as `inject`'s `kind_or_matrix`. K is the ClassLabel's number of classes; for a plain integer column it is
-            the size of the matrix or of `distances`, or else the highest label plus one.
-        rate, seed, distances, gamma, binomial: as in `inject`.
-
-    Returns:
-        A new dataset with the same rows, columns, types and format. Its label column is noisy; the new columns are
-        `is_flipped` (bool: the label was changed) and `original_label` (type of the label column).
-
-    Raises:
-        InputError: if it is not one Dataset, the label column is missing, has another type or missing labels, one of
-            the new columns exists already; and as `inject` does.
-
-    Example:
-        >>> from datasets import Dataset
-        >>> train = Dataset.from_dict({"text": ["a", "b", "c", "d"], "label": [0, 1, 0, 1]})
-        >>> noisy = inject_into_dataset(train, kind="uniform", rate=0.5, seed=0)
-        >>> noisy.column_names, sum(noisy["is_flipped"])
-        (['text', 'label', 'is_flipped', 'original_label'], 2)
-    """
-    from datasets import Value  # a slow import, and the functions above do without it
-
-    true, num_labels = _read_label_column(dataset, label_column)
-    noisy = inject(
-        true, kind, rate=rate, seed=seed, num_labels=num_labels, distances=distances, gamma=gamma, binomial=binomial
-    )
-    columns = [*dataset.column_names, FLIPPED_COLUMN, ORIGINAL_COLUMN]
-    label_type = dataset.features[label_column]
-    return (
-        # The old column stays what it is, under a new name: its type and values survive without a conversion.
-        dataset.rename_column(label_column, ORIGINAL_COLUMN)
-        .add_column(label_column, noisy.labels, feature=label_type)
-        .add_column(FLIPPED_COLUMN, noisy.is_flipped, feature=Value("bool"))
-        .select_columns(columns)
-    )
 
 
 class _Noise(NamedTuple):
@@ -365,28 +313,3 @@ def _count_labels(true: NDArray[np.int64], distances: ArrayLike | None) -> int:
     if not true.any():
         raise InputError("every label is 0: give num_labels if there are other labels that have no rows")
     return int(true.max()) + 1
-
-
-def _read_label_column(dataset: "Dataset", label_column: str) -> tuple[NDArray[np.int64], int | None]:
-    """The labels `[N]` and the number of labels, if the column's type knows it."""
-    from datasets import ClassLabel, Dataset, Value
-
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"give one datasets.Dataset (such as splits['train']), got {type(dataset).__name__}")
-    taken = [name for name in (FLIPPED_COLUMN, ORIGINAL_COLUMN) if name in dataset.column_names]
-    if taken:
-        raise InputError(f"the dataset has {' and '.join(map(repr, taken))} already: rename, or start from clean data")
-    if label_column not in dataset.column_names:
-        raise InputError(f"there is no column {label_column!r}: the columns are {', '.join(dataset.column_names)}")
-    feature = dataset.features[label_column]
-    is_class_label = isinstance(feature, ClassLabel)
-    if not is_class_label and not (isinstance(feature, Value) and feature.dtype.startswith(("int", "uint"))):
-        raise InputError(
-            f"column {label_column!r} must be a ClassLabel or an integer, not {feature}: "
-            f"for label names use dataset.class_encode_column({label_column!r})"
-        )
-    # Through Arrow: missing labels stay visible, and a set format (torch, numpy, a transform) plays no part.
-    column = dataset.select_columns([label_column]).with_format("arrow")[:][label_column]
-    if column.null_count:
-        raise InputError(f"column {label_column!r} has {column.null_count} missing labels: leave out these rows")
-    return column.to_numpy(), feature.num_classes if is_class_label else None

@@ -38,6 +38,9 @@ class ResumableTrainer(HubTrainer):
     - `resume_from_checkpoint=True` takes the newest whole checkpoint, not the newest folder.
     - A checkpoint that is damaged, or belongs to another training set, is refused before anything is changed.
     - If a checkpoint cannot be written, what there is of it is removed, and the error says what is left.
+
+    Example:
+        >>> trainer.train(resume_from_checkpoint=True)  # doctest: +SKIP
     """
 
     _fingerprint: Fingerprint | None = None

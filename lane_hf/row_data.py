@@ -29,6 +29,10 @@ class RowDataset(Dataset[Row]):
 
     Args:
         dataset: any data set with `__len__` and `__getitem__`; `__getitems__` is used where it exists.
+
+    Example:
+        >>> RowDataset(["a", "b"])[1]
+        Row(example='b', row_id=1, epoch=0)
     """
 
     def __init__(self, dataset: Any) -> None:

@@ -13,6 +13,11 @@ class RowScores(NamedTuple):
         weights: weight of the row in the cross-entropy; 0 for a row that was removed.
         margins: averaged margins in logits, label-aware if the method has such; None takes the plain ones.
         is_issue: the method's own verdict (bool); None finds it from the margins.
+
+    Example:
+        >>> import torch
+        >>> RowScores(scores=torch.zeros(3), weights=torch.ones(3)).is_issue is None
+        True
     """
 
     scores: Tensor

@@ -62,6 +62,8 @@ class RowTrainer(ResumableTrainer):
     """
 
     args: MethodConfig
+    method_name: str = "plain"
+    """What `--method` calls it."""
     config_class: type[MethodConfig] = MethodConfig
     """The arguments that a method takes; plain `TrainingArguments` get its defaults."""
 

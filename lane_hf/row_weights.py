@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
-from .config import LaneConfig
 from .mixture import Mixture, fit_mixture, label_probability
 from .row_statistics import RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
+
+if TYPE_CHECKING:
+    from .config import LaneConfig
 
 
 class RowWeights:
@@ -20,9 +23,13 @@ class RowWeights:
         config: which weighting, and its warm-up.
         num_labels: number of labels.
         num_rows: number of rows of the training set.
+
+    Example:
+        >>> weights = RowWeights(config, num_labels=4, num_rows=100)  # doctest: +SKIP
+        >>> weights.of_batch(buffer, row_ids, labels, row_ids, epoch=2.0)  # doctest: +SKIP
     """
 
-    def __init__(self, config: LaneConfig, num_labels: int, num_rows: int) -> None:
+    def __init__(self, config: "LaneConfig", num_labels: int, num_rows: int) -> None:
         self._config = config
         self._num_labels = num_labels
         self._mixture: Mixture | None = None

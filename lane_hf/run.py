@@ -28,7 +28,7 @@ from .baselines.staged import StagedTrainer
 from .display import first_line
 from .displays import show_with
 from .errors import CheckpointError, HubError, InputError
-from .hub.card import facts_of_run, render
+from .hub.card import render
 from .hub.card_facts import hardware_in_words
 from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
@@ -39,6 +39,7 @@ from .resumable_trainer import disk_errors_named
 from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
+from .run_card import facts_of_run
 from .run_data import given_distances, make_collator, noise_rate, prepare_data, tokenise
 from .run_progress import RunProgress
 from .summary import printable, summarise
@@ -73,6 +74,10 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
     Returns:
         The exit status: 0; 1 if something could not be written; 2 if what the user gave is wrong. The message goes to
         standard error, in one line.
+
+    Example:
+        >>> main(["--train_file", "rows.csv", "--output_dir", "out"])  # doctest: +SKIP
+        0
     """
     if not sys.stderr.isatty():  # bars are for people
         transformers_logging.disable_progress_bar()
@@ -107,6 +112,10 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         InputError: an argument, a file or a data set is wrong.
         CheckpointError: a checkpoint or a result could not be written.
         HubError: the Hub refused, or could not be reached.
+
+    Example:
+        >>> result = run(*parse(["--train_file", "rows.csv"]))  # doctest: +SKIP
+        >>> result.metrics["train_loss"], len(result.issues)  # doctest: +SKIP
     """
     use_all_cores(config)
     data = prepare_data(data_args, config)
@@ -143,6 +152,9 @@ def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTra
 
     Raises:
         InputError: the model cannot be found, is damaged, or is no text encoder with a tokenizer.
+
+    Example:
+        >>> tokenizer, model = load_model(ModelArguments("bert-base-uncased"), ["no", "yes"])  # doctest: +SKIP
     """
     name = args.model_name_or_path or default_model()
     # Said outright, because Transformers asks at the terminal otherwise.
@@ -267,6 +279,12 @@ def detection_metrics(issues: "LabelIssues") -> dict[str, float]:
     Returns:
         `detection_auroc`, `detection_average_precision`, `detection_precision_at_5_percent`; areas that are undefined
         (no flipped row, or only such) are left out.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"score": [-2.0, 1.0, 3.0], "is_flipped": [True, False, False]})
+        >>> detection_metrics(table)["detection_auroc"]
+        1.0
     """
     highest = issues["score"].max()  # rows that were never seen are not suspicious; NaN if none was seen
     suspicion = -issues["score"].fillna(0.0 if math.isnan(highest) else highest)

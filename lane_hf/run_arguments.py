@@ -135,7 +135,12 @@ class RunConfig(_AnyMethod):
 
 
 def has_fast_bf16() -> bool:
-    """Return whether bfloat16 is done in hardware here."""
+    """Return whether bfloat16 is done in hardware here.
+
+    Example:
+        >>> has_fast_bf16()  # doctest: +SKIP
+        False
+    """
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.accelerator.is_available():

@@ -14,7 +14,8 @@ from .datasets.registry import entry, load_from_hub
 from .datasets.tables import read_table
 from .errors import InputError
 from .label_space import distances_for, named_ordinal_distances
-from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject_into_dataset
+from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN
+from .noisy_dataset import inject_into_dataset
 from .run_arguments import DEMO, DataArguments, RunConfig
 
 _DEMO_NOISE = 0.2

@@ -65,6 +65,7 @@ class LaneTrainer(JointTrainer):
     """
 
     args: LaneConfig
+    method_name = "lane"
     config_class = LaneConfig
 
     def __init__(

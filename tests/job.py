@@ -77,3 +77,14 @@ def write_table(table: pd.DataFrame, path: Path) -> str:
     }
     writers[path.suffix]()
     return str(path)
+
+
+def assert_refused(outcome: Outcome, *messages: str, alone: bool = True) -> None:
+    """Assert exit status 2 and one line on standard error; without `alone`, below what loading a model writes."""
+    assert outcome.status == 2
+    *before, line = outcome.err.splitlines()
+    assert outcome.err.endswith("\n")
+    assert line.startswith("error: ")
+    assert not (alone and before)
+    for message in messages:
+        assert message in line

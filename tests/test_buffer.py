@@ -2,80 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
-from collections.abc import Sequence
 
 import pytest
 import torch
+from buffer_checks import Event, assert_averages_match, assert_stats_match, feed, float32_values, random_calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import SlowBuffer, slow_negative_stats
+from references import SlowBuffer
 
 from lane_hf.buffer import AlmBuffer
 from lane_hf.weighting import NegativeStats
-
-Event = tuple[int, float]
-
-
-def feed(buffer: AlmBuffer, row_ids: Sequence[int], margins: Sequence[float]) -> None:
-    buffer.update(torch.tensor(row_ids, dtype=torch.int64), torch.tensor(margins, dtype=torch.float32))
-
-
-def float32_values(values: Sequence[float]) -> list[float]:
-    return torch.tensor(values, dtype=torch.float32).tolist()
-
-
-def random_calls(
-    seed: int, rows: int, calls: int, size: int, offset: float = 0.0
-) -> list[tuple[list[int], list[float]]]:
-    """Batches of distinct rows, with padding, duplicates and non-finite margins now and then."""
-    rng = random.Random(seed)
-    result = []
-    for _ in range(calls):
-        ids = rng.sample(range(rows), size)
-        margins = [rng.gauss(offset, 3.0) for _ in ids]
-        if rng.random() < 0.3:
-            ids[rng.randrange(size)] = -1
-        if rng.random() < 0.3:
-            ids[-1] = ids[0]
-        if rng.random() < 0.1:
-            margins[rng.randrange(size)] = rng.choice([math.nan, math.inf, -math.inf])
-        result.append((ids, float32_values(margins)))
-    return result
-
-
-def assert_close(got: float, want: float) -> None:
-    assert got == pytest.approx(want, rel=1e-9, abs=1e-9, nan_ok=True)
-
-
-def assert_stats_match(buffer: AlmBuffer, slow: SlowBuffer) -> None:
-    got, want = buffer.negative_stats(), slow.negative_stats()
-    assert got.count.item() == want.count
-    assert_close(got.mean.item(), want.mean)
-    assert_close(got.variance.item(), want.variance)
-    assert math.isnan(got.variance.item()) or got.variance.item() >= 0.0
-
-
-def assert_averages_match(buffer: AlmBuffer, slow: SlowBuffer) -> None:
-    assert buffer.average().tolist() == pytest.approx(slow.averages(), rel=1e-6, abs=1e-6)
-    assert buffer.count.tolist() == slow.counts()
-
-
-def assert_same_state(first: AlmBuffer, second: AlmBuffer) -> None:
-    """Bitwise equal, whatever the public interface shows."""
-    states = first.state_dict(), second.state_dict()
-    assert states[0].keys() == states[1].keys()
-    for key in states[0]:
-        assert states[0][key].dtype == states[1][key].dtype
-        assert torch.equal(states[0][key].nan_to_num(nan=12345.0), states[1][key].nan_to_num(nan=12345.0)), key
-    assert torch.equal(first.average(), second.average())
-    assert torch.equal(first.count, second.count)
-    assert int(first.skipped) == int(second.skipped)
-    for one, two in zip(first.negative_stats(), second.negative_stats(), strict=True):
-        assert one.item() == two.item() or (math.isnan(one.item()) and math.isnan(two.item()))
-
 
 MARGINS = st.one_of(
     st.sampled_from([-2.0, -1.0, -0.5, 0.5, 1.0, 3.0, math.nan, math.inf, -math.inf]),
@@ -359,123 +297,3 @@ def test_results_do_not_change_with_later_updates() -> None:
     feed(buffer, [0, 1], [-5.0, -7.0])
     assert [part.item() for part in stats] == [-1.0, 0.0, 1]
     assert averages.tolist() == [-1.0, 0.0]
-
-
-@pytest.mark.parametrize("stop", [0, 1, 150, 2400])
-def test_continuing_after_a_round_trip_equals_never_having_stopped(stop: int) -> None:
-    calls = random_calls(7, 64, 2500, 16, -1.0)
-    straight = AlmBuffer(64)
-    for ids, margins in calls:
-        feed(straight, ids, margins)
-    before, after = AlmBuffer(64), AlmBuffer(64)
-    for ids, margins in calls[:stop]:
-        feed(before, ids, margins)
-    after.load_state_dict(before.state_dict())
-    assert_same_state(before, after)
-    for ids, margins in calls[stop:]:
-        feed(after, ids, margins)
-    assert_same_state(straight, after)
-
-
-def test_loading_replaces_everything_that_was_recorded_before() -> None:
-    source, target = AlmBuffer(8), AlmBuffer(8)
-    for ids, margins in random_calls(11, 8, 20, 4):
-        feed(source, ids, margins)
-    for ids, margins in random_calls(12, 8, 30, 4, -3.0):
-        feed(target, ids, margins)
-    target.load_state_dict(source.state_dict())
-    assert_same_state(source, target)
-    target.load_state_dict(AlmBuffer(8).state_dict())
-    assert_same_state(AlmBuffer(8), target)
-
-
-def test_state_survives_saving_to_disk_as_plain_tensors() -> None:
-    buffer, other = AlmBuffer(8), AlmBuffer(8)
-    for ids, margins in random_calls(13, 8, 20, 4):
-        feed(buffer, ids, margins)
-    state = buffer.state_dict()
-    assert all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    assert_same_state(buffer, other)
-
-
-def test_state_tensors_do_not_share_memory_with_the_buffer_that_gave_them() -> None:
-    buffer, twin = AlmBuffer(8), AlmBuffer(8)
-    first, second, third = random_calls(17, 8, 3, 6, -1.0)
-    for each in (buffer, twin):
-        feed(each, *first)
-        feed(each, *second)
-    state = buffer.state_dict()
-    kept = {key: value.clone() for key, value in state.items()}
-    feed(buffer, *third)
-    assert all(torch.equal(state[key].nan_to_num(), kept[key].nan_to_num()) for key in kept)
-    for value in state.values():
-        value.fill_(1)
-    feed(twin, *third)
-    assert_same_state(buffer, twin)
-
-
-def test_state_tensors_do_not_share_memory_with_the_buffer_that_loaded_them() -> None:
-    source, target = AlmBuffer(8), AlmBuffer(8)
-    first, second, third = random_calls(19, 8, 3, 6, -1.0)
-    feed(source, *first)
-    feed(source, *second)
-    state = source.state_dict()
-    kept = {key: value.clone() for key, value in state.items()}
-    target.load_state_dict(state)
-    feed(target, *third)
-    assert all(torch.equal(state[key].nan_to_num(), kept[key].nan_to_num()) for key in kept)
-    for value in state.values():
-        value.fill_(1)
-    feed(source, *third)
-    assert_same_state(source, target)
-
-
-@pytest.mark.parametrize(("rows", "other"), [(37, 41), (41, 37), (1, 29)])
-def test_loading_another_number_of_rows_names_both_sizes(rows: int, other: int) -> None:
-    with pytest.raises(ValueError, match=r"\d") as caught:
-        AlmBuffer(rows).load_state_dict(AlmBuffer(other).state_dict())
-    assert str(rows) in str(caught.value)
-    assert str(other) in str(caught.value)
-
-
-def test_loading_a_state_with_any_key_missing_raises() -> None:
-    state = AlmBuffer(3).state_dict()
-    assert state
-    for key in state:
-        partial = {name: value for name, value in state.items() if name != key}
-        with pytest.raises(ValueError, match=key):
-            AlmBuffer(3).load_state_dict(partial)
-
-
-def test_loading_a_state_with_an_unexpected_key_raises() -> None:
-    state = {**AlmBuffer(3).state_dict(), "surplus": torch.zeros(3)}
-    with pytest.raises(ValueError, match="surplus"):
-        AlmBuffer(3).load_state_dict(state)
-
-
-def test_state_takes_at_most_sixteen_bytes_a_row() -> None:
-    rows = 10_000
-    buffer = AlmBuffer(rows)
-    feed(buffer, list(range(rows)), [-1.0] * rows)
-    state = buffer.state_dict()
-    per_row = sum(value.element_size() * value.numel() for value in state.values() if value.numel() >= rows)
-    assert 0 < per_row <= 16 * rows
-    rest = sum(value.element_size() * value.numel() for value in state.values() if value.numel() < rows)
-    assert rest <= 4096
-
-
-def test_statistics_of_a_restored_buffer_equal_those_recomputed_from_the_history() -> None:
-    buffer, slow = AlmBuffer(32), SlowBuffer(32)
-    for number, (ids, margins) in enumerate(random_calls(23, 32, 400, 8, -1.0)):
-        feed(buffer, ids, margins)
-        slow.update(ids, margins)
-        if number % 50 == 0:
-            restored = AlmBuffer(32)
-            restored.load_state_dict(buffer.state_dict())
-            buffer = restored
-    assert_stats_match(buffer, slow)
-    assert slow.negative_stats() == slow_negative_stats([value for value in slow.averages() if value < 0])

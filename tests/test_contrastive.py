@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import pytest
 import torch
+from contrastive_losses import (
+    LOSSES,
+    Batch,
+    assert_gradients_match_the_loop,
+    batches,
+    each_loss,
+    each_weighted_loss,
+    gradients,
+    random_batch,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
 from references import (
-    autograd_label_aware_contrastive,
-    autograd_label_contrastive,
-    autograd_supervised_contrastive,
     central_difference,
-    slow_label_aware_contrastive,
-    slow_label_contrastive,
-    slow_supervised_contrastive,
 )
 
 from lane_hf.contrastive import (
@@ -26,110 +28,6 @@ from lane_hf.contrastive import (
     label_contrastive_loss,
     supervised_contrastive_loss,
 )
-
-
-def call_supervised(
-    embeddings: torch.Tensor, labels: torch.Tensor, _probs: torch.Tensor | None, *args: Any, **kwargs: Any
-) -> torch.Tensor:
-    """The one loss without class probabilities, called like the other two."""
-    return supervised_contrastive_loss(embeddings, labels, *args, **kwargs)
-
-
-class Loss(NamedTuple):
-    fast: Callable[..., torch.Tensor]
-    slow: Callable[..., float]
-    autograd: Callable[..., torch.Tensor]
-    uses_probs: bool
-    needs_negatives: bool
-
-
-LOSSES = {
-    "label_aware": Loss(
-        label_aware_contrastive_loss, slow_label_aware_contrastive, autograd_label_aware_contrastive, True, True
-    ),
-    "supervised": Loss(call_supervised, slow_supervised_contrastive, autograd_supervised_contrastive, False, False),
-    "label": Loss(label_contrastive_loss, slow_label_contrastive, autograd_label_contrastive, True, False),
-}
-each_loss = pytest.mark.parametrize("name", LOSSES)
-each_weighted_loss = pytest.mark.parametrize("name", ["label_aware", "label"])
-
-
-class Batch(NamedTuple):
-    embeddings: torch.Tensor
-    labels: torch.Tensor
-    probs: torch.Tensor
-    temperature: float
-    row_ids: torch.Tensor | None
-
-    def lists(self) -> tuple[Any, Any, Any, float, Any]:
-        ids = None if self.row_ids is None else self.row_ids.tolist()
-        return self.embeddings.tolist(), self.labels.tolist(), self.probs.tolist(), self.temperature, ids
-
-
-DTYPES = st.sampled_from([torch.float32, torch.float32, torch.float16, torch.bfloat16])
-
-
-@st.composite
-def batches(
-    draw: st.DrawFn, scales: Sequence[float] = (1.0,), dtypes: st.SearchStrategy[torch.dtype] = DTYPES
-) -> Batch:
-    """Small batches in which anchors without positives or without negatives are frequent."""
-    rows, width, classes = draw(st.integers(1, 7)), draw(st.integers(1, 4)), draw(st.integers(2, 4))
-    # No entries between zero and 2**-10: how far a vector must shrink to count as zero is not the point here.
-    positive = st.floats(2.0**-10, 3, width=32)
-    value = st.one_of(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 3.0]), positive, positive.map(lambda v: -v))
-    matrix = draw(st.lists(st.lists(value, min_size=width, max_size=width), min_size=rows, max_size=rows))
-    factors = draw(st.lists(st.sampled_from(list(scales)), min_size=rows, max_size=rows))
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows))
-    prob = st.one_of(st.sampled_from([0.0, 1e-9, 1e-5, 1e-3, 0.25, 1.0]), st.floats(2.0**-12, 1, width=32))
-    probs = draw(st.lists(st.lists(prob, min_size=classes, max_size=classes), min_size=rows, max_size=rows))
-    ids = draw(st.none() | st.lists(st.integers(0, 5), min_size=rows, max_size=rows))
-    dtype = draw(dtypes)
-    scaled = torch.tensor(matrix, dtype=torch.float64) * torch.tensor(factors, dtype=torch.float64)[:, None]
-    return Batch(
-        scaled.to(dtype),
-        torch.tensor(labels),
-        torch.tensor(probs, dtype=torch.float64).to(dtype),
-        draw(st.sampled_from([0.05, 0.1, 0.3, 1.0, 5.0])),
-        None if ids is None else torch.tensor(ids),
-    )
-
-
-def random_batch(rows: int, width: int, classes: int, seed: int, temperature: float = 0.3) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return Batch(
-        torch.randn(rows, width, generator=generator),
-        torch.arange(rows) % classes,
-        torch.softmax(torch.randn(rows, classes, generator=generator), dim=1),
-        temperature,
-        torch.randint(0, rows, (rows,), generator=generator),
-    )
-
-
-def gradients(loss: Loss, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Loss and its gradients with respect to fresh leaves with the values of the batch."""
-    embeddings = batch.embeddings.clone().requires_grad_()
-    probs = batch.probs.clone().requires_grad_()
-    value = loss.fast(embeddings, batch.labels, probs, batch.temperature, batch.row_ids)
-    value.backward()
-    assert embeddings.grad is not None
-    return value.detach(), embeddings.grad, probs.grad
-
-
-def assert_gradients_match_the_loop(loss: Loss, batch: Batch) -> None:
-    _, got_embeddings, got_probs = gradients(loss, batch)
-    leaf = batch.embeddings.double().requires_grad_()
-    prob_leaf = batch.probs.double().requires_grad_()
-    ids = None if batch.row_ids is None else batch.row_ids.tolist()
-    loss.autograd(leaf, batch.labels.tolist(), prob_leaf, batch.temperature, ids).backward()
-    assert leaf.grad is not None
-    assert prob_leaf.grad is not None
-    for got, want, row in zip(got_embeddings.double(), leaf.grad, batch.embeddings.double(), strict=True):
-        torch.testing.assert_close(got, want, rtol=2e-4, atol=5e-5 / (batch.temperature * row.norm().item()))
-    if loss.uses_probs:
-        assert got_probs is not None
-        atol = 2e-5 * (15 + 2 / batch.temperature)
-        torch.testing.assert_close(got_probs.double(), prob_leaf.grad, rtol=3e-4, atol=atol)
 
 
 @each_loss
@@ -306,129 +204,3 @@ def test_two_copies_of_a_row_are_no_pair_when_their_row_ids_are_equal(name: str)
     got = loss.fast(*copies)
     assert got.item() == pytest.approx(loss.slow(*copies.lists()), rel=1e-5)
     assert abs(got.item() - loss.fast(*copies[:4], None).item()) > 1e-3
-
-
-@each_loss
-@pytest.mark.parametrize(
-    ("rows", "labels", "row_ids"),
-    [
-        (1, [0], None),
-        (3, [0, 1, 2], None),
-        (3, [1, 1, 0], [4, 4, 5]),
-        (4, [0, 0, 1, 1], [7, 7, 7, 7]),
-    ],
-)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_a_batch_without_valid_anchor_gives_zero_loss_and_zero_gradients(
-    name: str, rows: int, labels: list[int], row_ids: list[int] | None, dtype: torch.dtype
-) -> None:
-    batch = random_batch(rows=rows, width=4, classes=3, seed=31)._replace(
-        labels=torch.tensor(labels), row_ids=None if row_ids is None else torch.tensor(row_ids)
-    )
-    batch = batch._replace(embeddings=batch.embeddings.to(dtype), probs=batch.probs.to(dtype))
-    value, embedding_gradient, prob_gradient = gradients(LOSSES[name], batch)
-    assert value.item() == 0.0
-    assert embedding_gradient.eq(0).all()
-    if LOSSES[name].uses_probs:
-        assert prob_gradient is not None
-        assert prob_gradient.eq(0).all()
-
-
-def test_label_aware_loss_of_a_batch_without_negatives_is_zero_with_zero_gradients() -> None:
-    batch = random_batch(rows=4, width=4, classes=2, seed=37)._replace(
-        labels=torch.ones(4, dtype=torch.int64), row_ids=None
-    )
-    value, embedding_gradient, prob_gradient = gradients(LOSSES["label_aware"], batch)
-    assert value.item() == 0.0
-    assert embedding_gradient.eq(0).all()
-    assert prob_gradient is not None
-    assert prob_gradient.eq(0).all()
-
-
-@each_loss
-@pytest.mark.parametrize("wanted", ["embeddings", "probs"])
-def test_each_input_can_be_the_only_one_with_a_gradient(name: str, wanted: str) -> None:
-    loss = LOSSES[name]
-    batch = random_batch(rows=6, width=4, classes=2, seed=41)._replace(row_ids=None)
-    leaf = getattr(batch, wanted).clone().requires_grad_()
-    if wanted == "probs" and not loss.uses_probs:
-        assert not loss.fast(batch.embeddings, batch.labels, None).requires_grad
-        return
-    value = loss.fast(*batch._replace(**{wanted: leaf}))
-    value.backward()
-    assert leaf.grad is not None
-    assert leaf.grad.abs().sum().item() > 1e-3
-
-
-@each_loss
-@settings(deadline=None, max_examples=120)
-@given(batch=batches(scales=(0.0, 1e-20, 1e-6, 1.0, 1e4), dtypes=st.just(torch.float32)))
-def test_loss_and_gradients_are_always_finite_in_float32(name: str, batch: Batch) -> None:
-    value, embedding_gradient, prob_gradient = gradients(LOSSES[name], batch)
-    assert value.isfinite()
-    assert embedding_gradient.isfinite().all()
-    assert prob_gradient is None or prob_gradient.isfinite().all()
-
-
-@each_loss
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
-@pytest.mark.parametrize("identical", [False, True])
-@pytest.mark.parametrize("temperature", [0.01, 0.3])
-def test_loss_and_gradients_are_finite_at_every_precision(
-    name: str, dtype: torch.dtype, scale: float, identical: bool, temperature: float
-) -> None:
-    batch = random_batch(rows=8, width=16, classes=2, seed=43, temperature=temperature)
-    matrix = batch.embeddings.clamp(-3, 3)
-    if identical:
-        matrix = matrix[:1].expand(8, 16)
-    matrix = (matrix * scale).to(dtype)
-    assert matrix.isfinite().all()
-    probs = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 4).to(dtype)
-    value, embedding_gradient, prob_gradient = gradients(
-        LOSSES[name], batch._replace(embeddings=matrix, probs=probs, row_ids=None)
-    )
-    assert value.isfinite()
-    assert embedding_gradient.isfinite().all()
-    assert prob_gradient is None or prob_gradient.isfinite().all()
-
-
-@each_loss
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_one_zero_embedding_among_others_leaves_every_gradient_finite(name: str, dtype: torch.dtype) -> None:
-    batch = random_batch(rows=6, width=4, classes=2, seed=47)._replace(row_ids=None)
-    embeddings = batch.embeddings.clone()
-    embeddings[2] = 0.0
-    batch = batch._replace(embeddings=embeddings.to(dtype), probs=batch.probs.to(dtype))
-    value, embedding_gradient, prob_gradient = gradients(LOSSES[name], batch)
-    assert value.item() == pytest.approx(LOSSES[name].slow(*batch.lists()), rel=1e-4)
-    assert embedding_gradient.isfinite().all()
-    assert prob_gradient is None or prob_gradient.isfinite().all()
-
-
-@each_loss
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_large_half_precision_embeddings_are_normalised_in_float32(name: str, dtype: torch.dtype) -> None:
-    batch = random_batch(rows=8, width=32, classes=2, seed=53)
-    batch = batch._replace(embeddings=(batch.embeddings * 1e4).to(dtype), probs=batch.probs.to(dtype))
-    got = LOSSES[name].fast(*batch)
-    assert got.item() == pytest.approx(LOSSES[name].slow(*batch.lists()), rel=2e-5)
-
-
-@each_loss
-def test_autocast_does_not_lower_the_precision_of_the_loss(name: str) -> None:
-    batch = random_batch(rows=8, width=32, classes=2, seed=59, temperature=0.1)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = LOSSES[name].fast(*batch)
-    assert got.dtype == torch.float32
-    assert got.item() == pytest.approx(LOSSES[name].slow(*batch.lists()), rel=2e-5)
-
-
-@each_loss
-def test_losses_leave_their_inputs_unchanged(name: str) -> None:
-    batch = random_batch(rows=6, width=4, classes=2, seed=61)
-    before = [part.clone() for part in batch if isinstance(part, torch.Tensor)]
-    LOSSES[name].fast(*batch)
-    after = [part for part in batch if isinstance(part, torch.Tensor)]
-    assert len(after) == 4
-    assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))

@@ -16,10 +16,20 @@ ROOT = Path(__file__).parents[1]
 def test_every_method_is_complete(name: str) -> None:
     method = method_of(name)
     assert method.name == name
+    if not method.fixed:
+        assert vars(method.trainer)["method_name"] == name
     assert issubclass(method.trainer, RowTrainer)
     assert issubclass(method.config, MethodConfig)
     assert set(method.fixed) <= set(method.config.own_fields())
     assert re.fullmatch(r"[a-z0-9][^.]*", method.summary)
+
+
+def test_a_method_with_fixed_options_is_named_by_them(tmp_path: Path) -> None:
+    for name in ("cartography-easy", "cartography-hard", "cartography-ambiguous"):
+        method = method_of(name)
+        trainer = object.__new__(method.trainer)
+        trainer.args = method.config(output_dir=str(tmp_path), **method.fixed)
+        assert trainer.method_name == name
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -90,6 +90,16 @@ def test_augmentation_makes_the_views_that_were_asked_for(train_file: Path, chan
     assert (collator.num_views, collator.seed) == (3, 5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "option", "attribute"),
+    [("synonym", "augmentation_rate", "rate"), ("switchout", "augmentation_temperature", "temperature")],
+)
+def test_how_much_is_replaced_is_an_argument(train_file: Path, kind: str, option: str, attribute: str) -> None:
+    wanted = arguments(train_file, augmentation=kind, **{option: 0.375})
+    view = make_collator(wanted, make_tokenizer(), 16, seed=5).views[0]
+    assert getattr(view.augment.__self__, attribute) == 0.375
+
+
 def test_without_augmentation_the_collator_only_pads(train_file: Path) -> None:
     assert not isinstance(make_collator(arguments(train_file), make_tokenizer(), 16, seed=5), ViewsCollator)
 

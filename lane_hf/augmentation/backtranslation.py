@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from .translation_cache import TranslationCache
 
 if TYPE_CHECKING:
     import torch
-    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -160,48 +159,6 @@ class BackTranslation:
         return tqdm(
             total=total, initial=initial, desc="->".join(direction), unit="text", disable=not self._progress_bar
         )
-
-
-def augment_dataset(
-    dataset: "Dataset",
-    backtranslation: Callable[[list[str]], list[str]],
-    text_column: str = "text",
-    column: str = "text_backtranslated",
-) -> "Dataset":
-    """Add a column with the reworded texts.
-
-    Args:
-        dataset: one split.
-        backtranslation: a [`BackTranslation`], or anything that turns a list of texts into another of the same length.
-        text_column: the column of texts.
-        column: name of the new column.
-
-    Returns:
-        A new data set with the column at the end; the given one is not changed.
-
-    Raises:
-        InputError: it is no single split, there is no text column, the new column exists already, a text is missing,
-            or what [`BackTranslation`] raises.
-
-    Example:
-        >>> train = augment_dataset(train, BackTranslation(cache_dir="cache"))  # doctest: +SKIP
-    """
-    from datasets import Dataset, Value
-
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"expected a datasets.Dataset, got {type(dataset).__name__}: give one split, such as 'train'")
-    if text_column not in dataset.column_names:
-        raise InputError(f"there is no column {text_column!r}: the columns are {', '.join(dataset.column_names)}")
-    if column in dataset.column_names:
-        raise InputError(f"there is a column {column!r} already: remove it, or give the new one another name")
-    texts = list(dataset.with_format(None)[text_column])
-    _check_texts(texts)
-    reworded = list(backtranslation(texts))
-    if len(reworded) != len(texts):
-        raise InputError(
-            f"the back-translation gave {len(reworded)} texts for {len(texts)}: it must give one for each"
-        )
-    return dataset.add_column(column, reworded, feature=Value("string"))
 
 
 def _directions(source: str, pivots: tuple[str, ...]) -> list[Direction]:

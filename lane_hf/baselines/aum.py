@@ -89,7 +89,15 @@ def flagged_rows(aum: Tensor, is_threshold: Tensor, percentile: float) -> Tensor
 
 @dataclass
 class AumConfig(StagedConfig):
-    """Arguments of [`AumTrainer`]."""
+    """Arguments of [`AumTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> AumConfig(output_dir="out").percentile
+        99.0
+    """
 
     percentile: float = field(
         default=99.0,
@@ -164,6 +172,7 @@ class AumTrainer(StagedTrainer):
     """
 
     args: AumConfig
+    method_name = "aum"
     config_class = AumConfig
 
     @property

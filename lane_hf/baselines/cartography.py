@@ -61,7 +61,15 @@ def best_rows(values: Tensor, fraction: float, labels: Tensor | None = None) -> 
 
 @dataclass
 class CartographyConfig(StagedConfig):
-    """Arguments of [`CartographyTrainer`]."""
+    """Arguments of [`CartographyTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> CartographyConfig(output_dir="out").select
+        'ambiguous'
+    """
 
     select: Literal["easy", "hard", "ambiguous"] = field(
         default="ambiguous", metadata={"help": "Which rows to retrain on: 'easy', 'hard' or 'ambiguous' to learn."}
@@ -92,6 +100,11 @@ class CartographyTrainer(StagedTrainer):
     args: CartographyConfig
     config_class = CartographyConfig
     number_of_scorers = 1
+
+    @property
+    def method_name(self) -> str:  # type: ignore[override]  # each part of the map has a name of its own
+        """What `--method` calls it."""
+        return f"cartography-{self.args.select}"
 
     def make_scorer(self, number: int, **arguments: Any) -> RowTrainer:
         """Return an ordinary trainer."""

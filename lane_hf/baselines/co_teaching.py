@@ -119,7 +119,15 @@ class ForgetRate:
 
 @dataclass
 class CoTeachingConfig(PairConfig):
-    """Arguments of [`CoTeachingTrainer`]."""
+    """Arguments of [`CoTeachingTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> CoTeachingConfig(output_dir="out").forget_ramp
+        0.3
+    """
 
     forget_rate: float | None = field(
         default=None,
@@ -150,6 +158,7 @@ class CoTeachingTrainer(PairTrainer):
     """
 
     args: CoTeachingConfig
+    method_name = "co-teaching"
     config_class = CoTeachingConfig
     has_own_score = True
     forget_rate: ForgetRate | None = None

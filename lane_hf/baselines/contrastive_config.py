@@ -7,7 +7,15 @@ from ..method_config import MethodConfig, check_range
 
 @dataclass
 class ContrastiveConfig(MethodConfig):
-    """Arguments that all methods with a contrastive term have."""
+    """Arguments that all methods with a contrastive term have.
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> ContrastiveConfig(output_dir="out").temperature
+        0.3
+    """
 
     temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
     gather_across_devices: bool = field(

@@ -162,7 +162,15 @@ class InstanceThresholds:
 
 @dataclass
 class DiscConfig(MethodConfig):
-    """Arguments of [`DiscTrainer`]."""
+    """Arguments of [`DiscTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> DiscConfig(output_dir="out").disc_warmup
+        1.0
+    """
 
     disc_warmup: float = field(default=1.0, metadata={"help": "Epochs of plain cross-entropy of both views."})
     disc_momentum: float = field(default=0.9, metadata={"help": "m: share of the old threshold in the new one."})
@@ -196,6 +204,7 @@ class DiscTrainer(BaselineTrainer):
     """
 
     args: DiscConfig
+    method_name = "disc"
     config_class = DiscConfig
     has_own_score = True
     thresholds: InstanceThresholds | None = None

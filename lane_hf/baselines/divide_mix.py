@@ -47,7 +47,12 @@ _TEMPERATURE = 0.5
 
 @dataclass
 class DivideMixConfig(MixMatchConfig):
-    """Arguments of [`DivideMixTrainer`]."""
+    """Arguments of [`DivideMixTrainer`].
+
+    Example:
+        >>> DivideMixConfig(output_dir="out").mixmatch_warmup
+        1.0
+    """
 
 
 class DivideMixTrainer(PairTrainer):
@@ -65,6 +70,7 @@ class DivideMixTrainer(PairTrainer):
     """
 
     args: DivideMixConfig
+    method_name = "divide-mix"
     config_class = DivideMixConfig
     has_own_score = True
     splits: tuple[CleanSplit, CleanSplit] | None = None

@@ -112,7 +112,15 @@ class TemporalTargets(RowTable):
 
 @dataclass
 class ElrConfig(MethodConfig):
-    """Arguments of [`ElrTrainer`]."""
+    """Arguments of [`ElrTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> ElrConfig(output_dir="out").elr_beta
+        0.7
+    """
 
     elr_beta: float = field(
         default=0.7, metadata={"help": "Share of the old target of a row in the new one at each visit, in [0, 1)."}
@@ -141,6 +149,7 @@ class ElrTrainer(BaselineTrainer):
     """
 
     args: ElrConfig
+    method_name = "elr"
     config_class = ElrConfig
     targets: TemporalTargets | None = None
 

@@ -66,7 +66,15 @@ def _given_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass
 class GceConfig(MethodConfig):
-    """Arguments of [`GceTrainer`]."""
+    """Arguments of [`GceTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> GceConfig(output_dir="out").gce_q
+        0.7
+    """
 
     gce_q: float = field(
         default=0.7, metadata={"help": "Between cross-entropy (towards 0) and mean absolute error (1), in (0, 1]."}
@@ -87,6 +95,7 @@ class GceTrainer(BaselineTrainer):
     """
 
     args: GceConfig
+    method_name = "gce"
     config_class = GceConfig
     has_own_score = True
 

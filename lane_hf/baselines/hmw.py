@@ -190,7 +190,15 @@ class HypersphereModel(JointModel):
 
 @dataclass
 class HmwConfig(MethodConfig):
-    """Arguments of [`HmwTrainer`]."""
+    """Arguments of [`HmwTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> HmwConfig(output_dir="out").hmw_a
+        100.0
+    """
 
     hmw_a: float = field(default=100.0, metadata={"help": "Sharpness of the comparison with the given label."})
     hmw_b: float = field(default=100.0, metadata={"help": "Sharpness of the comparison among the other labels."})
@@ -231,6 +239,7 @@ class HmwTrainer(BaselineTrainer):
     """
 
     args: HmwConfig
+    method_name = "hmw"
     config_class = HmwConfig
     annealed_weights: AnnealedWeights | None = None
 

@@ -161,7 +161,15 @@ class LabelDivergences(RowTable):
 
 @dataclass
 class LabelInterpolationConfig(MethodConfig):
-    """Arguments of [`LabelInterpolationTrainer`]."""
+    """Arguments of [`LabelInterpolationTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> LabelInterpolationConfig(output_dir="out").interpolation_temperature
+        0.5
+    """
 
     interpolation_temperature: float = field(
         default=0.5, metadata={"help": "Temperature T that sharpens predictions in the targets, in [0.01, 1]."}
@@ -205,6 +213,7 @@ class LabelInterpolationTrainer(BaselineTrainer):
     """
 
     args: LabelInterpolationConfig
+    method_name = "label-interpolation"
     config_class = LabelInterpolationConfig
     has_own_score = True
     divergences: LabelDivergences | None = None

@@ -39,7 +39,15 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> 
 
 @dataclass
 class LabelSmoothingConfig(MethodConfig):
-    """Arguments of [`LabelSmoothingTrainer`]."""
+    """Arguments of [`LabelSmoothingTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> LabelSmoothingConfig(output_dir="out").smoothing
+        0.1
+    """
 
     smoothing: float = field(
         default=0.1, metadata={"help": "Share of the uniform distribution in the target, in [0, 1]."}
@@ -60,6 +68,7 @@ class LabelSmoothingTrainer(BaselineTrainer):
     """
 
     args: LabelSmoothingConfig
+    method_name = "label-smoothing"
     config_class = LabelSmoothingConfig
 
     def loss_of(self, batch: Batch) -> Tensor:

@@ -31,7 +31,15 @@ from .contrastive_config import ContrastiveConfig
 
 @dataclass
 class LclConfig(ContrastiveConfig):
-    """Arguments of [`LclTrainer`]."""
+    """Arguments of [`LclTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> LclConfig(output_dir="out").lcl_weight
+        0.5
+    """
 
     lcl_weight: float = field(
         default=0.5,
@@ -55,6 +63,7 @@ class LclTrainer(BaselineTrainer):
     """
 
     args: LclConfig
+    method_name = "lcl"
     config_class = LclConfig
     needs_embeddings = True
 

@@ -9,7 +9,15 @@ from .pair import PairConfig
 
 @dataclass
 class MixMatchConfig(PairConfig):
-    """Arguments that all methods with MixMatch have."""
+    """Arguments that all methods with MixMatch have.
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> MixMatchConfig(output_dir="out").mixmatch_warmup
+        1.0
+    """
 
     mixmatch_warmup: float = field(default=1.0, metadata={"help": "Epochs of plain cross-entropy at the start."})
     mixup_alpha: float = field(default=4.0, metadata={"help": "Parameter of the Beta distribution, above 0."})

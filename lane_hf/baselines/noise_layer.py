@@ -157,7 +157,15 @@ class SoftConfusion:
 
 @dataclass
 class NoiseLayerConfig(MethodConfig):
-    """Arguments of [`NoiseLayerTrainer`]."""
+    """Arguments of [`NoiseLayerTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> NoiseLayerConfig(output_dir="out").noise_layer
+        'simple'
+    """
 
     noise_layer: Literal["simple", "complex"] = field(
         default="simple",
@@ -205,6 +213,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     """
 
     args: NoiseLayerConfig
+    method_name = "noise-layer"
     config_class = NoiseLayerConfig
     has_own_score = True
     confusion: SoftConfusion | None = None

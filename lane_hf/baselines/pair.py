@@ -13,7 +13,12 @@ from .base import BaselineTrainer
 
 @dataclass
 class PairConfig(MethodConfig):
-    """Arguments that all methods with two classifiers have."""
+    """Arguments that all methods with two classifiers have.
+
+    Example:
+        >>> PairConfig(output_dir="out").average_logits
+        False
+    """
 
     average_logits: bool = field(
         default=False,
@@ -33,6 +38,9 @@ class PairTrainer(BaselineTrainer):
 
     A method overrides `loss_of(batch)`, in which `batch.logits` are those of the first network and
     `batch.outputs["auxiliary_logits"]` those of the second.
+
+    Example:
+        >>> trainer = CoTeachingTrainer(model=model, args=args, train_dataset=train)  # doctest: +SKIP
     """
 
     args: PairConfig

@@ -93,7 +93,15 @@ def peer_weight(progress: float, alpha: float, warmup: float, ramp: float) -> fl
 
 @dataclass
 class PeerLossConfig(MethodConfig):
-    """Arguments of [`PeerLossTrainer`]."""
+    """Arguments of [`PeerLossTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> PeerLossConfig(output_dir="out").peer_mode
+        'closed_form'
+    """
 
     peer_mode: Literal["closed_form", "pairs"] = field(
         default="closed_form",
@@ -130,6 +138,7 @@ class PeerLossTrainer(BaselineTrainer):
     """
 
     args: PeerLossConfig
+    method_name = "peer-loss"
     config_class = PeerLossConfig
     has_own_score = True
     prior: LabelPrior | None = None

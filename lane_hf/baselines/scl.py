@@ -25,7 +25,15 @@ from .contrastive_config import ContrastiveConfig
 
 @dataclass
 class SclConfig(ContrastiveConfig):
-    """Arguments of [`SclTrainer`]."""
+    """Arguments of [`SclTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> SclConfig(output_dir="out").scl_weight
+        0.9
+    """
 
     scl_weight: float = field(
         default=0.9,
@@ -49,6 +57,7 @@ class SclTrainer(BaselineTrainer):
     """
 
     args: SclConfig
+    method_name = "scl"
     config_class = SclConfig
     needs_embeddings = True
 

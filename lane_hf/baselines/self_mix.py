@@ -76,7 +76,15 @@ def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
 
 @dataclass
 class SelfMixConfig(MethodConfig):
-    """Arguments of [`SelfMixTrainer`]."""
+    """Arguments of [`SelfMixTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> SelfMixConfig(output_dir="out").selfmix_warmup
+        0.3333333333333333
+    """
 
     selfmix_warmup: float = field(default=1 / 3, metadata={"help": "Share of training with plain cross-entropy."})
     class_reg: bool = field(default=False, metadata={"help": "Fit a mixture to the rows of each label."})
@@ -106,6 +114,7 @@ class SelfMixTrainer(BaselineTrainer):
     """
 
     args: SelfMixConfig
+    method_name = "self-mix"
     config_class = SelfMixConfig
     has_own_score = True
     split: CleanSplit | None = None

@@ -43,7 +43,15 @@ from ..row_trainer import RowTrainer
 
 @dataclass
 class StagedConfig(MethodConfig):
-    """Arguments that all methods with several stages have."""
+    """Arguments that all methods with several stages have.
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> StagedConfig(output_dir="out").same_steps
+        True
+    """
 
     same_steps: bool = field(
         default=True,
@@ -67,6 +75,10 @@ class Selection(NamedTuple):
         kept: `[num_rows]` bool.
         scores: `[num_rows]`, lower where the label looks more wrong; NaN where a row has none.
         is_issue: `[num_rows]` bool, or None if the method does not say which labels are wrong.
+
+    Example:
+        >>> Selection(torch.tensor([True, False]), torch.tensor([0.5, -0.5]), None).is_issue is None
+        True
     """
 
     kept: Tensor
@@ -101,6 +113,9 @@ class StagedTrainer(RowTrainer):
 
     Raises:
         InputError: no `model_init` is given.
+
+    Example:
+        >>> trainer = CartographyTrainer(model_init=load, args=args, train_dataset=train)  # doctest: +SKIP
     """
 
     args: StagedConfig

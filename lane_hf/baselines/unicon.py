@@ -150,7 +150,15 @@ class UniformSplit:
 
 @dataclass
 class UniconConfig(MixMatchConfig):
-    """Arguments of [`UniconTrainer`]."""
+    """Arguments of [`UniconTrainer`].
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> UniconConfig(output_dir="out").lambda_u
+        30.0
+    """
 
     lambda_u: float = field(default=30.0, metadata={"help": "Weight of the unlabelled part that is reached."})
     lambda_c: float = field(default=0.025, metadata={"help": "Weight of the contrastive term between two views."})
@@ -175,6 +183,7 @@ class UniconTrainer(PairTrainer):
     """
 
     args: UniconConfig
+    method_name = "unicon"
     config_class = UniconConfig
     has_own_score = True
     split: UniformSplit | None = None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..display import excerpt, first_line
-from ..errors import CheckpointError, HubError, InputError
+from ..errors import CheckpointError, HubError, InputError, OutputError
 from ..version import __version__
 from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, release, report
 from .output import say_error
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         say_error(str(error))
         return _WRONG
-    except (CheckpointError, HubError) as error:
+    except (CheckpointError, HubError, OutputError) as error:
         say_error(str(error))
         return _FAILED
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
@@ -112,4 +112,5 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="fine-tune a classifier (see lane train --help)", add_help=False)
     for command in COMMANDS:
         command.add(commands)
+    whole.set_defaults(parser=whole)  # `lane completion` completes every command
     return whole

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.tables import write_table
+    from ..table_writer import write_table
 
     if arguments.num_views < 1:
         raise InputError(f"num_views must be at least 1, got {arguments.num_views}")

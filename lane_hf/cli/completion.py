@@ -64,9 +64,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from . import parser  # the parser has this command too
-
-    script = script_for(parser())
+    script = script_for(arguments.parser)
     say((_ZSH + script if arguments.shell == "zsh" else script).rstrip())
 
 

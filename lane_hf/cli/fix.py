@@ -102,7 +102,7 @@ def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespa
 
 
 def _write(fixed: "Fixed", arguments: argparse.Namespace, expected: str) -> None:
-    from ..datasets.tables import write_table
+    from ..table_writer import write_table
 
     write_table(fixed.data, arguments.output)
     if arguments.changes is not None:

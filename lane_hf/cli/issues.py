@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.tables import write_table
     from ..report.run_record import read_run
+    from ..table_writer import write_table
 
     if arguments.number < 0:
         raise InputError(f"number must not be negative, got {arguments.number}")

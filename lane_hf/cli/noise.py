@@ -23,9 +23,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.tables import write_table
     from ..label_space import distances_for, named_ordinal_distances
     from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
+    from ..table_writer import write_table
 
     table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
     labels = cells_of(table, arguments.label_column)

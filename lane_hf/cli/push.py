@@ -48,8 +48,9 @@ def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         InputError: the folder holds no finished run with its model.
         HubError: the Hub refused, or could not be reached.
     """
-    from ..hub.card import facts_of_run, render
+    from ..hub.card import render
     from ..hub.upload import CARD_FILE, MODEL_FILES, hub_errors_named, upload_model
+    from ..run_card import facts_of_run
 
     folder = Path(arguments.run_dir)
     facts = facts_of_run(folder, arguments.repo_id, arguments.baseline)

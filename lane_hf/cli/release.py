@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 def run_list(arguments: argparse.Namespace) -> None:
     """List the recipes."""
     from ..hub import recipes
-    from ..hub.released import RELEASED
+    from ..release.released import RELEASED
 
     found = [recipes.recipe(name) for name in recipes.names()]
     keys = ("name", "dataset", "encoder", "data", "status")
@@ -61,8 +61,8 @@ def run_list(arguments: argparse.Namespace) -> None:
 
 
 def _status(name: str) -> str:
-    from ..hub.recipe_card import is_done
-    from ..hub.released import RELEASED
+    from ..release.recipe_card import is_done
+    from ..release.released import RELEASED
 
     if name in RELEASED:
         return "released"
@@ -71,7 +71,7 @@ def _status(name: str) -> str:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train from a recipe: the main job, with its messages and its exit status."""
-    from ..hub.recipes import recipe
+    from ..release.recipes import recipe
     from ..run import main as train
 
     found = recipe(arguments.name)
@@ -83,7 +83,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 def run_card(arguments: argparse.Namespace) -> None:
     """Write cards."""
     from ..hub import recipes
-    from ..hub.recipe_card import card_of_recipe, card_of_run, is_done
+    from ..release.recipe_card import card_of_recipe, card_of_run, is_done
 
     names = list(dict.fromkeys(arguments.names)) or recipes.names()
     if arguments.run_dir and len(names) > 1:
@@ -107,10 +107,10 @@ def run_card(arguments: argparse.Namespace) -> None:
 def run_push(arguments: argparse.Namespace) -> None:
     """Upload a checkpoint, and say what to note down about it."""
     from ..hub.card_facts import scores_of
-    from ..hub.recipe_card import check_run
-    from ..hub.recipes import recipe
-    from ..hub.released import WEIGHTS
     from ..packaged_model import sha256_of
+    from ..release.recipe_card import check_run
+    from ..release.recipes import recipe
+    from ..release.released import WEIGHTS
 
     found = recipe(arguments.name)
     arguments.run_dir = arguments.run_dir or str(_RUNS / found.name)
@@ -125,4 +125,4 @@ def run_push(arguments: argparse.Namespace) -> None:
     if not arguments.dry_run and not arguments.json:
         values = (facts["repo_id"], facts["commit"], facts["sha256"], facts["metrics"])
         entry = f'"{found.name}": Release({", ".join(map(repr, values))}),'
-        say(f"To release it, set repo in its recipe, and add to RELEASED in lane_hf/hub/released.py:\n    {entry}")
+        say(f"To release it, set repo in its recipe, and add to RELEASED in lane_hf/release/released.py:\n    {entry}")

@@ -1,12 +1,11 @@
 """Tables in and out of a command."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..display import listed, quoted
 from ..errors import InputError
-from .checks import check_folder, check_suffix
+from .checks import check_new, check_suffix
 from .output import add_json_argument, counted
 
 if TYPE_CHECKING:
@@ -16,19 +15,18 @@ if TYPE_CHECKING:
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the input table and the output to a command."""
     parser.add_argument("table", help="csv, tsv, json, jsonl or parquet")
-    parser.add_argument("--output", required=True, help="where the result goes, likewise; never the input itself")
+    parser.add_argument(
+        "--output", required=True, help="where the result goes, likewise: a file that is not there yet"
+    )
     add_json_argument(parser)
 
 
 def read_input(arguments: argparse.Namespace, *new_columns: str) -> "pd.DataFrame":
-    """Read the input, having checked that the output can be written and that new columns are free."""
+    """Read the input, having checked that the output is new and can be written, and that new columns are free."""
     from ..datasets.tables import read_table
 
-    output = Path(arguments.output)
-    check_suffix(output)
-    check_folder(output)
-    if output.exists() and Path(arguments.table).exists() and output.samefile(arguments.table):
-        raise InputError(f"{output}: the input would be overwritten, name another file")
+    check_suffix(arguments.output)
+    check_new(arguments.output)
     table = read_table(arguments.table)
     taken = [column for column in new_columns if column in table.columns]
     if taken:

@@ -11,11 +11,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ..display import excerpt, listed, quoted
 from ..errors import InputError
+from ..label_name import label_name
 from .tables import is_unicode
 
 _FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
 _FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
-_INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # as tables write whole numbers once a cell was missing: 1.0
 _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?|[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 _INEXACT = 2.0**53  # from here on, a floating-point number stands for several whole numbers
 _SHOWN = 5
@@ -153,21 +153,6 @@ def _check_unicode(cells: list[Any], column: str, split: str) -> None:
         raise InputError(
             f"{split} data: {_rows(halves)} half a character in column {quoted(column)}: mend the escapes in it"
         )
-
-
-def label_name(cell: Any) -> str:
-    """Return what a cell's label is called: 1, 1.0, "1" and "1.0" are one, as files differ in how they write numbers.
-
-    Example:
-        >>> label_name(1.0), label_name("1"), label_name("one")
-        ('1', '1', 'one')
-    """
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() else str(cell)
-    whole = _INTEGER.fullmatch(str(cell))
-    if whole is None:
-        return str(cell)
-    return "0" if whole[1] == "-0" else whole[1]  # not by way of a number: a float would round 9007199254740993.0
 
 
 def _label_names(cells: list[Any], column: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""To the Hub and back: what is uploaded, model cards, and pushing later what could not be pushed at once."""
+"""To the Hub: what a trainer uploads, and the model card that goes with it."""

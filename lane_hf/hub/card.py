@@ -5,17 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ..datasets.registry import entry
-from ..datasets.registry import names as registered
 from ..display import printable
 from ..packaged_model import hub_id_of
 from .card_facts import (
     CardFacts,
     departures_of,
-    detection_of,
     emissions_in,
     hardware_in_words,
-    injected_noise,
     label_facts,
     option_facts,
     scores_of,
@@ -26,11 +22,9 @@ from .card_facts import (
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from ..report.run_record import RunRecord
-
 TAGS = ("lane_hf", "noisy-labels")
 _TASK = "text-classification"
-_TEMPLATE = Path(__file__).with_name("template")
+_TEMPLATE = Path(__file__).with_name("template") / "model_card.md.jinja"
 _MOST_LABELS = 40
 
 
@@ -47,20 +41,20 @@ def render(facts: CardFacts) -> str:
         >>> print(render(CardFacts("user/model", "lane", None, ["joy", "fear"])).splitlines()[0])
         ---
     """
-    template = template_named("model_card.md.jinja")
+    template = read_template(_TEMPLATE)
     text = template.render(facts=facts, metadata=metadata_of(facts), most_labels=_MOST_LABELS)
     return text.strip() + "\n"
 
 
-def template_named(name: str) -> "Template":
-    """Return a template of the package, with the filter `cell` for whatever comes from data."""
+def read_template(path: Path) -> "Template":
+    """Return the template in a file, with the filter `cell` for whatever comes from data."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # PyTorch brings it
 
     environment = Environment(  # noqa: S701 -- markdown: what comes from data is cleaned by `cell`
-        loader=FileSystemLoader(_TEMPLATE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(path.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cell"] = _cell
-    return environment.get_template(name)
+    return environment.get_template(path.name)
 
 
 def metadata_of(facts: CardFacts) -> str:
@@ -104,12 +98,13 @@ def card_of_trainer(trainer: Any, given: dict[str, Any]) -> str:
     Args:
         trainer: a [`RowTrainer`].
         given: what its user says: `language`, `license`, `tags`, `model_name`, `finetuned_from`, `dataset`.
-    """
-    from ..methods import name_of_method
 
+    Example:
+        >>> text = card_of_trainer(trainer, {"language": "en", "dataset": "my emotions"})  # doctest: +SKIP
+    """
     args, history = trainer.args, trainer.state.log_history
     settings = args.to_dict()
-    method = name_of_method(trainer)
+    method = _method_of(trainer)
     options = option_facts(type(trainer).config_class, settings)
     trained = trainer.row_statistics is not None
     dataset = given.get("dataset")
@@ -133,61 +128,10 @@ def card_of_trainer(trainer: Any, given: dict[str, Any]) -> str:
     return render(facts)
 
 
-def facts_of_run(folder: str | Path, name: str | None = None, baseline: str | Path | None = None) -> CardFacts:
-    """Return what the folder of a finished run says about its model.
-
-    Args:
-        folder: `output_dir` of `lane train`.
-        name: of the model; None takes the folder's.
-        baseline: folder of a run of ordinary fine-tuning on the same data.
-
-    Raises:
-        InputError: there is no such folder, or a file in it is damaged.
-    """
-    from ..methods import METHODS, method_of
-    from ..report.run_record import read_run
-    from .command import command_of
-
-    record = read_run(folder)
-    settings, versions = record.settings.get("RunConfig", {}), record.settings.get("versions", {})
-    method = method_of(settings.get("method", "lane")).name if settings else "lane"
-    options = option_facts(METHODS[method].config, settings)
-    dataset, dataset_id = _dataset_of(record)
-    return CardFacts(
-        name=name or Path(folder).absolute().name,
-        method=method,
-        labels=label_facts(record.issues, injected_noise(record)),
-        label_names=record.issues.label_names or [],
-        base_model=hub_id_of(record.settings.get("ModelArguments", {}).get("model_name_or_path"), default=True),
-        dataset=dataset,
-        dataset_id=dataset_id,
-        scores=scores_of(record.metrics),
-        baseline=scores_of(read_run(baseline).metrics) if baseline else {},
-        detection=detection_of(record.metrics),
-        training=training_facts(settings),
-        options=options,
-        departures=departures_of(options) if method == "lane" else {},
-        versions={name: str(number) for name, number in versions.items() if number},
-        hardware=record.settings.get("hardware"),
-        seconds=record.metrics.get("train_runtime"),
-        emissions=emissions_in(folder),
-        command=command_of(record.settings) if settings else None,
-    )
-
-
-def _dataset_of(record: "RunRecord") -> tuple[str | None, str | None]:
-    """Return name and Hub id of a run's data set; a file of the user's is not named."""
-    data = record.settings.get("DataArguments", {})
-    if not data:
-        return None, None
-    if data.get("train_file"):
-        return "a table that is not public", None
-    name = data.get("dataset") or "demo"
-    if name in registered():
-        return name, entry(name).hub_id
-    if Path(name).exists():  # a folder of the user's, whose path is nobody's business
-        return "a table that is not public", None
-    return name, name if "/" in name else None
+def _method_of(trainer: Any) -> str:
+    """Return what the method of a trainer is called; a class of the user's own is called by its name."""
+    kind = type(trainer)
+    return str(trainer.method_name) if "method_name" in vars(kind) else kind.__name__
 
 
 def _cell(value: Any) -> str:

@@ -81,6 +81,10 @@ class CardFacts:
         emissions: kg of CO2, if codecarbon has measured them.
         command: that repeats the run; None if it was not started from the command line.
         extra: what the user says: language, license, tags.
+
+    Example:
+        >>> CardFacts("user/model", "lane", None, ["joy", "fear"]).scores
+        {}
     """
 
     name: str

@@ -26,6 +26,9 @@ class HubTrainer(Trainer):
     - The card says what the labels looked like, from what was measured (see `lane_hf.hub.card`).
     - If the Hub cannot be reached, the error says so in one line, and how to push later. Nothing that was trained is
       lost.
+
+    Example:
+        >>> trainer.push_to_hub(language="en", dataset="my emotions")  # doctest: +SKIP
     """
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:

@@ -32,6 +32,10 @@ def apply_decisions(
 
     Raises:
         InputError: a column is missing, or a decision or label is unknown, with the line where it stands.
+
+    Example:
+        >>> decisions = pd.read_json("queue.jsonl", lines=True)  # doctest: +SKIP
+        >>> apply_decisions(table, decisions, issues, label_column="label").data  # doctest: +SKIP
     """
     known = {*(issues.label_names or ()), *issues["given_label"].dropna(), *issues["runner_up_label"].dropna()}
     by_row = issues.drop_duplicates(ROW_ID).set_index(ROW_ID)

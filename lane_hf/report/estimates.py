@@ -25,6 +25,10 @@ class NoiseRate(NamedTuple):
         estimate: mean of `noise_probability`, in [0, 1].
         low: lower end of the 95% interval.
         high: upper end.
+
+    Example:
+        >>> NoiseRate(estimate=0.2, low=0.15, high=0.25).estimate
+        0.2
     """
 
     estimate: float
@@ -129,6 +133,9 @@ def per_label(table: pd.DataFrame, names: list[str] | None = None) -> pd.DataFra
         One line per label: `label`, `rows` (seen), `issues`, `noise_rate` (mean probability that the label is wrong),
         `received` (issues with another label for which this one is suggested), `mean_margin` (logits), `confidence`
         (mean probability of the given label) and `note`, empty unless the label is too rare to be judged by its own.
+
+    Example:
+        >>> per_label(issues).head()  # doctest: +SKIP
     """
     labels = names if names is not None else sorted(table["given_label"].dropna().unique())
     seen = table[table["visits"] > 0]

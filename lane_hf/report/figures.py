@@ -73,7 +73,11 @@ def weight_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
 
 @_drawing
 def margin_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
-    """Draw how the rows' average margins are distributed; rows left of zero were mostly predicted as another label."""
+    """Draw how the rows' average margins are distributed; rows left of zero were mostly predicted as another label.
+
+    Example:
+        >>> margin_histogram(plt.subplots()[1], issues)  # doctest: +SKIP
+    """
     seen = _seen(issues)
     seen = seen[np.isfinite(seen["aum"].to_numpy(np.float64))]  # training in half precision can overflow
     bins = np.histogram_bin_edges(seen["aum"], bins=40) if len(seen) else np.linspace(-1, 1, 3)
@@ -98,6 +102,9 @@ def data_map(issues: "LabelIssues", ax: "Axes", most: int = MAP_POINTS) -> "Axes
         most: number of points.
 
     Source: Swayamdipta et al., "Dataset Cartography", EMNLP 2020.
+
+    Example:
+        >>> data_map(plt.subplots()[1], issues)  # doctest: +SKIP
     """
     seen = _seen(issues).dropna(subset=["confidence", "variability"])
     drawn = thinned(seen, most)
@@ -132,7 +139,11 @@ def _every(rows: pd.DataFrame, number: int) -> pd.DataFrame:
 
 @_drawing
 def noise_matrix(issues: "LabelIssues", ax: "Axes") -> "Axes":
-    """Draw which labels stand for which: rows are given labels, columns what they should be."""
+    """Draw which labels stand for which: rows are given labels, columns what they should be.
+
+    Example:
+        >>> noise_matrix(plt.subplots()[1], issues)  # doctest: +SKIP
+    """
     matrix = issues.noise_matrix()
     off = matrix.to_numpy() - np.diag(np.diag(matrix))
     shown = _most_interesting(off.sum(axis=0) + off.sum(axis=1))
@@ -143,7 +154,11 @@ def noise_matrix(issues: "LabelIssues", ax: "Axes") -> "Axes":
 
 @_drawing
 def label_similarity(issues: "LabelIssues", ax: "Axes") -> "Axes":
-    """Draw how close the classifier found labels to each other; of many labels the [`closest_labels`]."""
+    """Draw how close the classifier found labels to each other; of many labels the [`closest_labels`].
+
+    Example:
+        >>> label_similarity(plt.subplots()[1], issues)  # doctest: +SKIP
+    """
     matrix = issues.label_similarity()
     shown = closest_labels(issues)
     return _heatmap(ax, matrix.iloc[shown, shown], "similarity (1: the closest pair)", ("label", "label"))

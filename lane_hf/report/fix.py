@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..datasets.columns import label_name
 from ..display import quoted
 from ..errors import InputError
+from ..label_name import label_name
 from ..row_data import ROW_ID
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class Fixed(NamedTuple):
         data: the new table (`pandas.DataFrame`) or data set (`datasets.Dataset`).
         changes: one line per changed row: `row_id`, `before`, `after` (missing if the row was dropped), `confidence`
             (NaN for a person's decision), `source` ('suggestion' or 'review').
+
+    Example:
+        >>> data, changes = issues.fix(verbose=False)  # doctest: +SKIP
     """
 
     data: Any
@@ -48,6 +51,10 @@ def plan(issues: "LabelIssues", *, min_confidence: float = 0.9, action: str = "r
 
     Raises:
         InputError: an argument makes no sense.
+
+    Example:
+        >>> len(plan(issues, min_confidence=0.95, action="drop"))  # doctest: +SKIP
+        12
     """
     if action not in ACTIONS[:2]:
         raise InputError(f"action={action!r} is unknown: choose relabel or drop")
@@ -110,8 +117,9 @@ def fix_dataset(
     action: str = "relabel",
     output: "str | Path | None" = None,
     label_column: str | None = None,
+    verbose: bool = True,
 ) -> Fixed:
-    """Relabel or drop rows of a data set, or queue them for review; prints first what to expect.
+    """Relabel or drop rows of a data set, or queue them for review.
 
     Args:
         dataset: what was trained on.
@@ -120,6 +128,7 @@ def fix_dataset(
         action: 'relabel', 'drop', or 'review': change nothing, and write all issues into `output`.
         output: file of the review queue (.jsonl), for 'review' only.
         label_column: None takes the first of labels, label, label_ids.
+        verbose: print what to expect before anything is done, or where the queue is.
 
     Returns:
         [`Fixed`] with a new data set; labels keep their feature, such as `ClassLabel`.
@@ -138,12 +147,10 @@ def fix_dataset(
         from .review import write_review_queue
 
         paths = write_review_queue(issues, output)
-        print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- what the issue of a fix is, said aloud
+        if verbose:
+            print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- asked for
         return Fixed(dataset, make_changes([], [], [], [], "review"))
-    names = [label_column] if label_column else ["labels", "label", "label_ids"]
-    column = next((name for name in names if name in dataset.column_names), None)
-    if column is None:
-        raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
+    column = _label_column(dataset, label_column)
     feature = dataset.features[column]
     coded = getattr(feature, "names", None)
     values = dataset.with_format(None)[column][:]
@@ -151,7 +158,8 @@ def fix_dataset(
     if ROW_ID in dataset.column_names:
         needed[ROW_ID] = dataset.with_format(None)[ROW_ID][:]
     changes = plan(issues, min_confidence=min_confidence, action=action)
-    print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
+    if verbose:
+        print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
     after = apply_changes(pd.DataFrame(needed), changes, issues, column).data
     labels = [coded.index(label) for label in after[column]] if coded else after[column].tolist()
     fixed = dataset.select(after.index.tolist())
@@ -159,6 +167,14 @@ def fix_dataset(
     order = fixed.column_names
     fixed = fixed.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
     return Fixed(fixed, changes)
+
+
+def _label_column(dataset: "Dataset", given: str | None) -> str:
+    names = [given] if given else ["labels", "label", "label_ids"]
+    column = next((name for name in names if name in dataset.column_names), None)
+    if column is None:
+        raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
+    return column
 
 
 def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..display import first_line, printable
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..version import __version__
 from . import figures
 from .run_record import RunRecord
@@ -48,8 +48,8 @@ def write_report(record: RunRecord, path: str | Path, most_rows: int = MOST_ROWS
         The file.
 
     Raises:
-        InputError: the packages of the extra `report` are missing, `most_rows` is below 1, or the file cannot be
-            written.
+        InputError: the packages of the extra `report` are missing, or `most_rows` is below 1.
+        OutputError: the file cannot be written.
 
     Example:
         >>> write_report(read_run("lane_output"), "report.html")  # doctest: +SKIP
@@ -66,7 +66,7 @@ def write_report(record: RunRecord, path: str | Path, most_rows: int = MOST_ROWS
     except OSError as error:
         if partial.is_file():
             partial.unlink()
-        raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
+        raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
     return path
 
 

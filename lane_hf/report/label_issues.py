@@ -95,16 +95,22 @@ class LabelIssues(pd.DataFrame):
     # ---- What to do about it ----
 
     def fix(
-        self, *, min_confidence: float = 0.9, action: str = "relabel", output: str | Path | None = None
+        self,
+        *,
+        min_confidence: float = 0.9,
+        action: str = "relabel",
+        output: str | Path | None = None,
+        verbose: bool = True,
     ) -> "Fixed":
         """Return the training set with wrong labels replaced or their rows dropped; nothing is overwritten.
 
-        See [`lane_hf.report.fix.fix_dataset`]. It prints first what precision to expect.
+        See [`lane_hf.report.fix.fix_dataset`].
 
         Args:
             min_confidence: only rows whose suggestion (`relabel`) or whose wrongness (`drop`) is at least as probable.
             action: 'relabel', 'drop', or 'review': change nothing, and write the issues into a queue for people.
             output: file of the queue, for 'review'.
+            verbose: print what precision to expect before anything is done, or where the queue is.
         """
         from .fix import fix_dataset
 
@@ -112,7 +118,8 @@ class LabelIssues(pd.DataFrame):
             raise InputError(
                 "this table does not know its data set: use lane_hf.report.fix.fix_dataset(dataset, issues)"
             )
-        return fix_dataset(self.dataset, self, min_confidence=min_confidence, action=action, output=output)
+        options = {"min_confidence": min_confidence, "action": action, "output": output, "verbose": verbose}
+        return fix_dataset(self.dataset, self, **options)
 
     # ---- Where it goes ----
 
@@ -137,8 +144,9 @@ class LabelIssues(pd.DataFrame):
         """Write the table, with texts, as csv, tsv, json, jsonl or parquet, as the suffix says.
 
         Raises:
-            InputError: the suffix is unknown, or the file cannot be written.
+            InputError: the suffix is unknown, or the format cannot hold what is in the table.
+            OutputError: the file cannot be written.
         """
-        from ..datasets.tables import write_table
+        from ..table_writer import write_table
 
         write_table(self, path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..display import first_line
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .table import TEXT_COLUMN
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def write_review_queue(issues: "LabelIssues", path: str | Path) -> list[Path]:
         Both files.
 
     Raises:
-        InputError: the suffix is another, a file exists already, or cannot be written.
+        InputError: the suffix is another, or a file exists already.
+        OutputError: a file cannot be written.
 
     Example:
         >>> write_review_queue(issues, "review.jsonl")  # doctest: +SKIP
@@ -50,7 +51,7 @@ def write_review_queue(issues: "LabelIssues", path: str | Path) -> list[Path]:
         path.write_text(queue, encoding="utf-8")
         argilla.write_text(json.dumps([_record(row) for row in rows], ensure_ascii=False, indent=1), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
+        raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
     return [path, argilla]
 
 

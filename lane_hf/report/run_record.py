@@ -32,6 +32,11 @@ class RunRecord:
         margins: `[epochs, num_rows]` float16 margins in logits; NaN where a row was not visited; None if not kept.
         margin_row_ids: `[num_rows]` row ids of the columns of `margins`.
         distances: `[K, K]` given distances of the labels, in the order of `issues.label_names`; None if not known.
+
+    Example:
+        >>> record = read_run("lane_output")  # doctest: +SKIP
+        >>> record.metrics["test_accuracy"]  # doctest: +SKIP
+        0.71
     """
 
     issues: LabelIssues
@@ -50,6 +55,9 @@ def write_issues(folder: str | Path, issues: LabelIssues, distances: np.ndarray 
         folder: an existing folder.
         issues: the label table.
         distances: `[K, K]` given distances of the labels, in the order of `issues.label_names`.
+
+    Example:
+        >>> write_issues("lane_output", trainer.label_issues())  # doctest: +SKIP
     """
     folder = Path(folder)
     (folder / FACTS_FILE).parent.mkdir(exist_ok=True)

@@ -72,25 +72,18 @@ def build_table(
     candidates, share = statistics.candidates().cpu(), statistics.candidate_share().cpu()
     suggested = torch.where(is_issue, candidates, labels)
     confidence = torch.where(is_issue, noise * share, 1 - noise)
-
-    def of_seen(numbers: Tensor) -> np.ndarray:
-        return torch.where(seen, numbers.cpu(), torch.nan).numpy()
-
     table = pd.DataFrame(
         {
             "row_id": np.arange(len(scores)) if row_ids is None else row_ids,
             "given_label": _named(labels, label_names),
             "suggested_label": _named(suggested, label_names),
-            "suggestion_confidence": of_seen(confidence),
-            "noise_probability": of_seen(noise),
+            "suggestion_confidence": _of(seen, confidence),
+            "noise_probability": _of(seen, noise),
             "runner_up_label": _named(candidates, label_names),
-            "runner_up_share": of_seen(share),
-            "score": of_seen(scores),
-            "alm": of_seen(margins),
-            "aum": of_seen(statistics.average_margin()),
-            "confidence": of_seen(statistics.given_confidence()),
-            "variability": of_seen(statistics.given_variability()),
-            "correctness": of_seen(statistics.correctness()),
+            "runner_up_share": _of(seen, share),
+            "score": _of(seen, scores),
+            "alm": _of(seen, margins),
+            **_coordinates(statistics, seen),
             "weight": weights.numpy(),
             "visits": visits.numpy(),
             "is_issue": is_issue.numpy(),
@@ -100,6 +93,21 @@ def build_table(
     if texts is not None:
         table[TEXT_COLUMN] = pd.Series(texts, dtype="string")
     return table.sort_values("score", kind="stable", na_position="last", ignore_index=True)
+
+
+def _coordinates(statistics: RowStatistics, seen: Tensor) -> dict[str, np.ndarray]:
+    """Return the plain margin and the coordinates of a data map."""
+    numbers = {
+        "aum": statistics.average_margin(),
+        "confidence": statistics.given_confidence(),
+        "variability": statistics.given_variability(),
+        "correctness": statistics.correctness(),
+    }
+    return {name: _of(seen, values) for name, values in numbers.items()}
+
+
+def _of(seen: Tensor, numbers: Tensor) -> np.ndarray:
+    return torch.where(seen, numbers.cpu(), torch.nan).numpy()
 
 
 def excerpts(dataset: Any) -> list[str] | None:

@@ -21,7 +21,7 @@ from lane_hf import AlmBuffer, InputError
 from lane_hf.baselines import AumConfig, AumTrainer
 from lane_hf.baselines.aum import flagged_rows, threshold_samples
 from lane_hf.margins import margin
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.row_statistics import RowStatistics
 
 

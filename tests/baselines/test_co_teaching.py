@@ -18,7 +18,7 @@ from lane_hf import InputError
 from lane_hf.baselines import CoTeachingConfig, CoTeachingTrainer
 from lane_hf.baselines.base import Batch
 from lane_hf.baselines.co_teaching import ForgetRate, estimated_noise_rate, kept_rows
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.row_statistics import RowStatistics
 from lane_hf.step_rows import StepRows
 

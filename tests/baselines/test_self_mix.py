@@ -20,7 +20,7 @@ from lane_hf.baselines import self_mix as module
 from lane_hf.baselines.base import Batch
 from lane_hf.baselines.self_mix import bounded_score, least_likely_term, symmetric_divergence
 from lane_hf.mixup import Mixing
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.step_rows import StepRows
 
 HEAD = torch.tensor([[1.0, -1.0, 0.5], [0.0, 2.0, -1.0]])  # from 2 features to 3 labels

@@ -23,7 +23,7 @@ from lane_hf.baselines import mixmatch as module
 from lane_hf.baselines.base import Batch
 from lane_hf.baselines.unicon import UniformSplit, uniform_selection
 from lane_hf.mixup import Mixing
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.step_rows import StepRows
 
 HEADS = {

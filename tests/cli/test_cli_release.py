@@ -15,10 +15,10 @@ from tiny import make_model, make_text_dataset, make_tokenizer
 from lane_hf import run
 from lane_hf.cli import main
 from lane_hf.datasets import entry
-from lane_hf.hub import recipes, released
-from lane_hf.hub.recipe_card import card_of_recipe
-from lane_hf.hub.recipes import names, recipe
-from lane_hf.hub.released import Release
+from lane_hf.release import recipes, released
+from lane_hf.release.recipe_card import card_of_recipe
+from lane_hf.release.recipes import names, recipe
+from lane_hf.release.released import Release
 
 Lane = Callable[..., str]
 LABELS = entry("sst5").label_names

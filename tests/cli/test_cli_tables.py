@@ -1,13 +1,17 @@
 """The `lane` command: data sets, noise, augmentation; every error one line and exit status 2."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from lane_hf import InputError
 from lane_hf.cli import main
 from lane_hf.datasets import names
+from lane_hf.table_writer import write_table
 
 NO_MODEL = ["--model_template", "nowhere/{source}-{target}"]
 
@@ -123,7 +127,10 @@ def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.C
         (["datasets", "goemotions", "--data_dir", "nowhere"], "no such folder"),
         (["noise", "gone.csv", "--output", "o.csv", "--label_column", "label", "--rate", "0.1"], "no such file"),
         (["noise", "TABLE", "--output", "o.txt", "--label_column", "label", "--rate", "0.1"], "unknown kind of file"),
-        (["noise", "TABLE", "--output", "TABLE", "--label_column", "label", "--rate", "0.1"], "would be overwritten"),
+        (
+            ["noise", "TABLE", "--output", "TABLE", "--label_column", "label", "--rate", "0.1"],
+            "nothing is overwritten",
+        ),
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "nope", "--rate", "0.1"], "no column 'nope'"),
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "label", "--rate", "7"], "rate"),
         (
@@ -169,10 +176,43 @@ def test_columns_that_exist_are_not_overwritten(
     assert "there is a column 'text_view_1' already" in refused(capsys, *arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["noise", "--label_column", "label", "--rate", "0.1"], ["augment", "--text_column", "text"]]
+)
+def test_a_file_that_is_there_is_not_replaced(
+    arguments: list[str], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("mine")
+    command, *options = arguments
+    assert "exists already" in refused(capsys, command, table, "--output", tmp_path / "mine.csv", *options)
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_a_full_disk_is_no_mistake_of_the_users(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(self: pd.DataFrame, path: Path, **options: object) -> None:
+        path.write_text("half of")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fill)
+    output = tmp_path / "out.csv"
+    assert main(["noise", str(table), "--output", str(output), "--label_column", "label", "--rate", "0.1"]) == 1
+    assert capsys.readouterr().err == f"error: {output}: cannot be written ([Errno 28] No space left on device)\n"
+    assert [path.name for path in tmp_path.glob("out*")] == []
+
+
+def test_a_column_that_the_format_cannot_hold_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written in this format"):
+        write_table(pd.DataFrame({"label": ["a", 1]}), tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.glob("out*")] == []
+
+
 def test_json_says_what_was_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = str(tmp_path / "o.csv")
     assert main(["noise", str(table), "--output", output, "--label_column", "label", "--rate", "0.2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"output": output, "number_of_rows": 100, "number_of_flips": 20}
-    assert main(["augment", str(table), "--output", output, "--text_column", "text", "--json"]) == 0
-    facts = {"output": output, "number_of_rows": 100, "new_columns": ["text_view_1"]}
+    other = str(tmp_path / "p.csv")
+    assert main(["augment", str(table), "--output", other, "--text_column", "text", "--json"]) == 0
+    facts = {"output": other, "number_of_rows": 100, "new_columns": ["text_view_1"]}
     assert json.loads(capsys.readouterr().out) == facts

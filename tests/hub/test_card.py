@@ -12,12 +12,13 @@ from tiny import make_model
 from training import dataset_for, make_trainer
 
 from lane_hf import LaneConfig, LaneTrainer
-from lane_hf.hub.card import _dataset_of, card_of_trainer, facts_of_run, render
+from lane_hf.hub.card import card_of_trainer, render
 from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
-from lane_hf.hub.command import command_of
 from lane_hf.report.estimates import NoiseRate
 from lane_hf.report.run_record import RunRecord
 from lane_hf.run_arguments import parse
+from lane_hf.run_card import _dataset_of, facts_of_run
+from lane_hf.run_command import command_of
 
 PER_LABEL = pd.DataFrame({"label": ["joy", "fear"], "rows": [61, 37], "issues": [13, 5], "noise_rate": [0.213, 0.108]})
 

@@ -78,15 +78,20 @@ def test_a_dataset_keeps_its_features_and_says_first_what_to_expect(capsys: pyte
     said = capsys.readouterr().out
     assert said.startswith(f"{len(changes)} of {ROWS} rows will be relabelled: expected precision {noise:.1%}")
     assert f"{changes['confidence'].mean():.1%} (the new labels are right)" in said
-    dropped, changes = fix_dataset(data, issues, min_confidence=0.9, action="drop")
+    dropped, changes = fix_dataset(data, issues, min_confidence=0.9, action="drop", verbose=False)
+    assert capsys.readouterr().out == ""
     assert len(dropped) == ROWS - len(changes)
     assert dropped["more"][:] == fix_table(table, issues, label_column="label", action="drop").data["more"].tolist()
 
 
-def test_the_table_fixes_the_data_set_that_it_knows() -> None:
+def test_the_table_fixes_the_data_set_that_it_knows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     table, issues = case()
     issues.dataset = as_dataset(table)
     assert len(issues.fix(action="drop").data) < ROWS
+    assert "will be dropped" in capsys.readouterr().out
+    issues.fix(action="drop", verbose=False)
+    issues.fix(action="review", output=tmp_path / "queue.jsonl", verbose=False)
+    assert capsys.readouterr().out == ""
     issues.dataset = None
     with pytest.raises(InputError, match="does not know its data set"):
         issues.fix()

@@ -18,6 +18,7 @@ from example_run import contrast, example_record
 from report_tables import LABELS, make_issues
 
 from lane_hf import InputError
+from lane_hf.errors import OutputError
 from lane_hf.report import estimates, figures, html
 from lane_hf.report.html import for_script, render, write_report
 from lane_hf.report.label_issues import LabelIssues
@@ -339,9 +340,9 @@ def test_wrong_arguments(tmp_path: Path, no_figures: None) -> None:
     with pytest.raises(InputError, match="most_rows must be at least 1, got 0"):
         write_report(example_record(30), tmp_path / "report.html", most_rows=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_report(example_record(30), tmp_path / "file" / "report.html")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_report(example_record(30), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

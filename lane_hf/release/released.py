@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..display import quoted
 from ..errors import InputError
+from ..hub.upload import MODEL_FILES, hub_errors_named
 from ..packaged_model import verify_sha256
 from . import recipes
-from .upload import MODEL_FILES, hub_errors_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -13,8 +13,8 @@ from tiny import make_model, make_tokenizer
 
 import lane_hf
 from lane_hf import InputError
-from lane_hf.hub import released
-from lane_hf.hub.released import RELEASED, Release
+from lane_hf.release import released
+from lane_hf.release.released import RELEASED, Release
 
 COMMIT, SHA256 = "0" * 40, "0" * 64
 
@@ -68,7 +68,7 @@ def test_a_release_is_pinned(revision: str, sha256: str) -> None:
 LOAD = """
 import json
 import lane_hf
-from lane_hf.hub import released
+from lane_hf.release import released
 releases, seen = {releases!r}, {{}}
 for name, facts in releases.items():
     released.RELEASED = {{name: released.Release(*facts)}}

@@ -43,7 +43,7 @@ def command_of(settings: dict[str, Any]) -> str:
 
 @functools.cache
 def _defaults(method: str) -> tuple[dict[str, Any], ...]:
-    from ..run_arguments import parse
+    from .run_arguments import parse
 
     groups = parse(["--method", method])
     return tuple(group.to_dict() if hasattr(group, "to_dict") else vars(group) for group in groups)

@@ -5,12 +5,14 @@ from typing import Any
 
 from ..datasets.registry import entry
 from ..errors import InputError
+from ..hub.card import metadata_of, read_template, render
+from ..hub.card_facts import CardFacts
 from ..packaged_model import hub_id_of
 from ..report.run_record import ISSUES_FILE, RunRecord, read_run
-from .card import facts_of_run, metadata_of, render, template_named
-from .card_facts import CardFacts
+from ..run_card import facts_of_run
 from .recipes import Recipe
 
+_TEMPLATE = Path(__file__).with_name("template") / "recipe_card.md.jinja"
 # What changes the data or the method, and holds unless the recipe says otherwise.
 _UNLESS_SAID = {"method": "lane", "label_noise": 0.0, "max_train_samples": None, "max_steps": -1}
 
@@ -30,7 +32,7 @@ def card_of_recipe(recipe: Recipe) -> str:
         Markdown that begins with metadata as the Hub wants it. It holds no figure of any result.
 
     Example:
-        >>> from lane_hf.hub.recipes import recipe
+        >>> from lane_hf.release.recipes import recipe
         >>> "Not yet trained" in card_of_recipe(recipe("goemotions-bert"))
         True
     """
@@ -44,7 +46,7 @@ def card_of_recipe(recipe: Recipe) -> str:
         dataset=data.name,
         dataset_id=data.hub_id,
     )
-    template = template_named("recipe_card.md.jinja")
+    template = read_template(_TEMPLATE)
     return template.render(recipe=recipe, data=data, facts=facts, metadata=metadata_of(facts)).strip() + "\n"
 
 
@@ -53,6 +55,9 @@ def card_of_run(recipe: Recipe, folder: str | Path) -> str:
 
     Raises:
         InputError: there is no such run, a file in it is damaged, or it is a run of something else.
+
+    Example:
+        >>> text = card_of_run(recipe("goemotions-bert"), "runs/goemotions-bert")  # doctest: +SKIP
     """
     check_run(recipe, folder)
     return render(facts_of_run(folder, recipe.repo or recipe.name))

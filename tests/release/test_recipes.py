@@ -10,10 +10,10 @@ from huggingface_hub import ModelCard
 from lane_hf import InputError
 from lane_hf.datasets import entry
 from lane_hf.datasets import names as data_sets
-from lane_hf.hub.recipe_card import card_of_recipe
-from lane_hf.hub.recipes import FOLDER, names, read_recipe, recipe
-from lane_hf.hub.released import RELEASED
 from lane_hf.packaged_model import HUB_ID
+from lane_hf.release.recipe_card import card_of_recipe
+from lane_hf.release.recipes import FOLDER, names, read_recipe, recipe
+from lane_hf.release.released import RELEASED
 from lane_hf.run_arguments import parse
 
 CARDS = Path(__file__).parents[2] / "model_cards"
