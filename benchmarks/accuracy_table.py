@@ -3,6 +3,7 @@
     python benchmarks/accuracy_table.py results.jsonl                                print all tables
     python benchmarks/accuracy_table.py results.jsonl --into docs/reference/methods.md --name methods
     python benchmarks/accuracy_table.py results.jsonl --overview                     one table of all data sets
+    python benchmarks/accuracy_table.py results.jsonl --summary                      the default against plain training
 
 With `--into`, what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the file is replaced. A table
 is about one data set, one noise and one setting of the runs. Columns:
@@ -117,23 +118,70 @@ def overview(lines: Sequence[Line]) -> str:
     known = dict.fromkeys(line["method"] for line in lines)
     methods = [method for method in known if sum(method in own for own in cells.values()) > 1]
 
-    def shown(own: dict[str, list[Line]], method: str) -> str:
-        if method not in own:
-            return ""
-        last = [line["epochs"][-1] for line in own[method]]
-        means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in ("test_accuracy", "test_f1_macro"))
-        return " / ".join(f"{mean:.1f}" for mean in means)
-
     head = ["method", *(f"{dataset}, {noise}" for dataset, noise in cells)]
-    rows = [[f"`{method}`", *(shown(own, method) for own in cells.values())] for method in methods]
+    rows = [
+        [f"`{method}`", *(last_scores(own[method]) if method in own else "" for own in cells.values())]
+        for method in methods
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def last_scores(lines: Sequence[Line]) -> str:
+    """Return accuracy and macro-F1 after the last epoch, means over the lines, in per cent."""
+    last = [line["epochs"][-1] for line in lines]
+    means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in ("test_accuracy", "test_f1_macro"))
+    return " / ".join(f"{mean:.1f}" for mean in means)
+
+
+def summary(lines: Sequence[Line]) -> str:
+    """Return one table of LANE's defaults against plain training and the best other method: a line for each cell.
+
+    Shown are cells where `plain` and `lane` were run with the same seeds; variants of LANE are no other methods. Which
+    of several others is best is decided by the accuracy after the last epoch.
+    """
+    heads = ["data, wrong labels", "plain", "LANE", "best other", "memorised: plain", "LANE", "seeds"]
+    rows = []
+    for (dataset, noise, _), own in groups(lines).items():
+        methods: dict[str, list[Line]] = {}
+        for line in own:
+            methods.setdefault(line["method"], []).append(line)
+        seeds = {line["seed"] for line in methods.get("lane", [])}
+        plain = [line for line in methods.get("plain", []) if line["seed"] in seeds]
+        if not plain or len(plain) < len(seeds):
+            continue
+        others = {
+            name: lines
+            for name, lines in methods.items()
+            if name not in ("plain", "paper") and not name.startswith("lane")
+        }
+        best = max(others, key=lambda name: accuracy(others[name]), default=None)
+        memorised = [values_of(lines, COLUMNS["memorised"][0]) for lines in (plain, methods["lane"])]
+        rows.append(
+            [
+                f"{dataset}, {noise}",
+                last_scores(plain),
+                last_scores(methods["lane"]),
+                NOTHING if best is None else f"{last_scores(others[best])} (`{best}`, of {len(others)})",
+                *(f"{statistics.fmean(values):.0f}%" if values else NOTHING for values in memorised),
+                str(len(seeds)),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def accuracy(lines: Sequence[Line]) -> float:
+    return statistics.fmean(line["epochs"][-1]["test_accuracy"] for line in lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
     parser.add_argument("--noise", nargs="+", help="only these noises")
-    parser.add_argument("--overview", action="store_true", help="one table of all cells instead")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--overview", action="store_true", help="one table of all cells instead")
+    kinds.add_argument(
+        "--summary", action="store_true", help="one table of the defaults against plain training instead"
+    )
     parser.add_argument("--into", type=Path, help="a document, instead of the terminal")
     parser.add_argument("--name", default="accuracy", help="which table of the document")
     args = parser.parse_args(argv)
@@ -141,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [json.loads(text) for text in texts if text.strip()]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
-    content = f"{overview(lines)}\n" if args.overview else report(lines)
+    content = f"{summary(lines)}\n" if args.summary else f"{overview(lines)}\n" if args.overview else report(lines)
     if args.into is None:
         sys.stdout.write(content)
         return 0

@@ -105,3 +105,19 @@ def test_the_overview_has_a_column_for_each_noise() -> None:
         "| --- | --- | --- |",
         "| `plain` | 80.0 / 40.0 | 25.0 / 12.5 |",  # the others were run on one only
     ]
+
+
+def test_the_summary_sets_the_default_against_plain_training_and_the_best_other_method() -> None:
+    lines = [
+        *LINES,
+        line("lane", 1, 0.5, 0.95, memorised=0.05),
+        line("lane[weighting=mixture]", 1, 0.5, 1.0),  # a variant is no other method
+        line("third", 1, 0.5, 0.3),
+        line("lane", 3, 0.5, 0.5, noise="clean"),
+        line("plain", 1, 0.5, 0.5, noise="clean"),  # another seed: nothing to compare
+    ]
+    assert benchmark.summary(lines).splitlines() == [
+        "| data, wrong labels | plain | LANE | best other | memorised: plain | LANE | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| toy, uniform:0.4 | 70.0 / 35.0 | 95.0 / 47.5 | 90.0 / 45.0 (`other`, of 2) | 25% | 5% | 1 |",
+    ]
