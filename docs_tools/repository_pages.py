@@ -23,8 +23,10 @@ PAGES = {
 """Files of the repository by their path, and where the site has them."""
 
 _SOURCES = {page: source for source, page in PAGES.items()}
-_CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`(?!\]))", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|`[^`]*`)*)\]\(([^()#\s]+)(#[^()\s]*)?\)")
+# Code is no link, but the text of a link may be code: what comes first, counts.
+_CODE_OR_LINK = re.compile(
+    r"^```.*?^```$|(!?)\[((?:[^\[\]]|`[^`]*`)*)\]\(([^()#\s]+)(#[^()\s]*)?\)|`[^`\n]+`", re.MULTILINE | re.DOTALL
+)
 
 
 def on_files(files: Any, *, config: Any) -> Any:
@@ -55,7 +57,7 @@ def site_links(markdown: str, page: str, known: set[str]) -> str:
 
     def link(match: re.Match[str]) -> str:
         image, text, target, anchor = match.groups()
-        if "://" in target or target.startswith("mailto:"):
+        if target is None or "://" in target or target.startswith("mailto:"):
             return match[0]
         in_repository = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         in_site = PAGES.get(in_repository, in_repository.removeprefix("docs/"))
@@ -66,5 +68,4 @@ def site_links(markdown: str, page: str, known: set[str]) -> str:
         relative = posixpath.relpath(in_site, posixpath.dirname(page) or ".") if in_site in known else target
         return f"{image}[{text}]({relative}{anchor or ''})"
 
-    parts = _CODE.split(markdown)  # every other part is code
-    return "".join(part if number % 2 else _LINK.sub(link, part) for number, part in enumerate(parts))
+    return _CODE_OR_LINK.sub(link, markdown)

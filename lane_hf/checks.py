@@ -1,5 +1,6 @@
 """Checks of training data: each bad input has a message of its own that says what to do."""
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -70,11 +71,18 @@ def check_sharing(config: Any, views_per_row: int) -> None:
         )
 
 
-def warn_of_fp16(args: Any) -> None:
-    """Say that Accelerate ignores half precision on processors, and what to do."""
+def warn_of_arguments(args: Any) -> None:
+    """Say what Accelerate ignores on processors, half precision and the other processes, and what to do."""
     if args.fp16 and args.device.type == "cpu":
         warnings.warn(
             "fp16 does nothing on a processor, training is in float32: set bf16 instead, or leave it out",
+            stacklevel=2,
+        )
+    started = os.environ.get("WORLD_SIZE", "1")  # as torchrun says it
+    if started.isdecimal() and int(started) > 1 and args.world_size == 1:
+        warnings.warn(
+            f"{started} processes were started, but each of them trains by itself: on processors set use_cpu=True in "
+            "the arguments, and they train together",
             stacklevel=2,
         )
 

@@ -125,6 +125,8 @@ class JointTrainer(RowTrainer):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         if not self.has_two_networks:
+            # That of an earlier run with other arguments, as in a search, would be saved and missed in the optimizer.
+            self.auxiliary_model = self._classifier_of_auxiliary = None
             return super()._prepare_for_training(*args, **kwargs)
         classifier, joint = self.model, self.joint_model
         if joint is None or joint.model is not classifier:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_fp16
+from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_arguments
 from .errors import InputError
 from .heads import base_classifier
 from .margin_history import MARGINS_FILE, MarginHistory
@@ -81,7 +81,7 @@ class RowTrainer(ResumableTrainer):
             raise InputError(
                 "label_smoothing_factor is not supported: it changes the margins that rows are judged by. Set it to 0"
             )
-        warn_of_fp16(self.args)
+        warn_of_arguments(self.args)
         # A mean over each micro-batch, which Trainer then divides by their number.
         self.model_accepts_loss_kwargs = False
         self.num_labels = num_labels_of(self.model)
@@ -340,6 +340,7 @@ class RowTrainer(ResumableTrainer):
         check_replicas({name: checksum(state) for name, state in states.items()}, self.accelerator)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.args.check_fields()  # a search sets fields, and so do users between two runs
         if self.args.check_replicas:
             facts = self.dataset_fingerprint().items()
             sums = {f"the training set ({name})": checksum_of_text(str(value)) for name, value in facts}
@@ -370,13 +371,15 @@ class RowTrainer(ResumableTrainer):
             column `text`, the table has the first 1,000 characters of each.
 
         Raises:
-            InputError: nothing has been trained yet.
+            InputError: nothing has been trained yet, or nothing since a search for hyperparameters.
         """
         from .report.label_issues import LabelIssues
         from .report.table import build_table, excerpts
 
         if self.row_statistics is None:
             raise InputError("there is no table before training: call train() first")
+        if self.model is None:  # the rows were seen by the last trial, not by the best one
+            raise InputError("hyperparameter_search keeps no model: set the best settings in args, and train() again")
         names = self._names_of_labels()
         table = build_table(
             self.row_statistics,

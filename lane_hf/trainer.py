@@ -228,6 +228,7 @@ class LaneTrainer(JointTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state, the weights and the similarities anew."""
         super().reset_rows()
+        self.alm = self.row_weights = self.similarity = None  # those of an earlier run, which may have had others
         if self.args.is_neutral:
             return
         self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)

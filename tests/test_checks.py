@@ -18,6 +18,7 @@ from lane_hf.checks import (
     check_row_id_column,
     check_sharing,
     check_task,
+    warn_of_arguments,
 )
 from lane_hf.errors import InputError
 
@@ -270,3 +271,16 @@ def test_how_processes_may_share_rows(config: dict[str, Any], views: int, messag
         return
     with pytest.raises(InputError, match=message):
         check_sharing(SimpleNamespace(**config), views)
+
+
+@pytest.mark.parametrize(("started", "together", "warned"), [("2", 1, True), ("2", 2, False), ("1", 1, False)])
+def test_processes_that_do_not_find_each_other_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, started: str, together: int, warned: bool
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", started)
+    args = SimpleNamespace(fp16=False, device=torch.device("cpu"), world_size=together)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_arguments(args)
+    expected = ["2 processes were started, but each of them trains by itself: on processors set use_cpu=True"]
+    assert [str(each.message).partition(" in the arguments")[0] for each in caught] == (expected if warned else [])

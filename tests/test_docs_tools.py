@@ -36,6 +36,7 @@ KNOWN = {"index.md", "how-to/load.md", "explanation/method.md", "project/benchma
         ("how-to/load.md", "[`a`](../../benchmarks/README.md#b)", "[`a`](../project/benchmarks.md#b)"),
         ("project/benchmarks.md", "[a](../docs/how-to/load.md)", "[a](../how-to/load.md)"),
         ("how-to/load.md", "![a](../../docs/explanation/method.md)", "![a](../explanation/method.md)"),
+        ("how-to/load.md", "`x` ([`a`](../../LICENSE)) and `y`", "`x` (`a`) and `y`"),
         ("how-to/load.md", "[a](missing.md)", "[a](missing.md)"),  # for mkdocs to find
         ("how-to/load.md", "[a](../../missing.md)", "[a](../../missing.md)"),
     ],

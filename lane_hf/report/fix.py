@@ -152,8 +152,8 @@ def fix_dataset(
         return Fixed(dataset, make_changes([], [], [], [], "review"))
     column = _label_column(dataset, label_column)
     feature = dataset.features[column]
-    coded = getattr(feature, "names", None)
     values = dataset.with_format(None)[column][:]
+    coded = _names_of_codes(values, getattr(feature, "names", None), issues)
     needed = {column: [coded[value] for value in values] if coded else values}
     if ROW_ID in dataset.column_names:
         needed[ROW_ID] = dataset.with_format(None)[ROW_ID][:]
@@ -175,6 +175,20 @@ def _label_column(dataset: "Dataset", given: str | None) -> str:
     if column is None:
         raise InputError(f"the data set has no label column {names[0]!r}: give label_column")
     return column
+
+
+def _names_of_codes(values: list[Any], own: list[str] | None, issues: "LabelIssues") -> list[str] | None:
+    """Return what the numbers in a column of labels stand for; None if it holds the labels themselves.
+
+    The names of the data set and those of the label table, which are the model's, may differ: a model that was given
+    none has LABEL_0, LABEL_1, ... Training took the numbers, so that they are what both have in common.
+    """
+    names = issues.label_names
+    shown = {str(label) for label in issues["given_label"].dropna()}
+    if names is None or shown <= {str(label) for label in (own or values)}:
+        return own
+    are_codes = all(isinstance(value, int) and 0 <= value < len(names) for value in values)
+    return names if are_codes else own
 
 
 def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source: str) -> pd.DataFrame:

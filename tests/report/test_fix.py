@@ -97,6 +97,24 @@ def test_the_table_fixes_the_data_set_that_it_knows(tmp_path: Path, capsys: pyte
         issues.fix()
 
 
+@pytest.mark.parametrize("feature", [Value("int64"), ClassLabel(names=["A", "B", "C", "D"])])
+def test_a_data_set_may_hold_numbers_whose_names_only_the_model_knows(feature: Any) -> None:
+    table, issues = case()
+    assert issues.label_names == LABELS
+    named = fix_table(table, issues, label_column="label").data
+    codes = Dataset.from_dict(
+        {"label": [LABELS.index(label) for label in table["label"]]}, Features({"label": feature})
+    )
+    fixed, changes = fix_dataset(codes, issues)
+    assert len(changes) > 0
+    assert fixed.features["label"] == feature
+    assert [LABELS[code] for code in fixed["label"]] == named["label"].tolist()
+    assert fixed[BEFORE_COLUMN][:] == codes["label"][:]
+    other = codes.map(lambda row: {"label": (row["label"] + 1) % len(LABELS)})
+    with pytest.raises(InputError, match="the table has changed since"):
+        fix_dataset(other, issues)
+
+
 def test_rows_are_found_by_their_own_ids() -> None:
     table, issues = case()
     issues["row_id"] = 1000 - issues["row_id"]
