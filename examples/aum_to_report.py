@@ -10,7 +10,6 @@ anew: `issues_from_margins` makes a label table of `full_aum_records.csv`, `writ
 
 What margins do not show is missing in the report: probabilities of labels, and suggestions where the csv does not name
 the other logit. On the command line: lane report --margins full_aum_records.csv --output report.html
-Takes: TIME_AUM
 """
 
 import argparse

@@ -6,8 +6,6 @@ wrong. A fifth of the labels are spoiled on purpose, so that the last line can s
     pip install "lane_hf[demo]"
     python examples/drop_in.py
     python examples/drop_in.py --rows 200 --epochs 3      # quicker, and finds less
-
-Takes: TIME_DROP_IN
 """
 
 import argparse
@@ -19,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 from lane_hf import InputError
 from lane_hf import LaneTrainer as Trainer  # was: from transformers import Trainer
 from lane_hf.datasets import load
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 
 

@@ -7,8 +7,6 @@ spoiled; the validation labels, which decide, are right. The defaults are small:
     pip install "lane_hf[demo]" optuna
     python examples/hyperparameter_search.py
     python examples/hyperparameter_search.py --trials 20 --rows 2500 --epochs 4     # takes long on processors
-
-Takes: TIME_SEARCH
 """
 
 import argparse
@@ -20,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.datasets import load
 from lane_hf.metrics import compute_metrics
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 
 

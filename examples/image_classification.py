@@ -9,7 +9,6 @@ the pictures are those of scikit-learn (8 x 8 pixels).
 
 With `with_transform`, `remove_unused_columns=False` is needed, as for `Trainer`: else the column that the transform
 reads is removed. Data sets that hold `pixel_values` already do without either.
-Takes: TIME_IMAGES
 """
 
 import argparse
@@ -23,7 +22,7 @@ from sklearn.metrics import average_precision_score
 from transformers import ViTConfig, ViTForImageClassification, set_seed
 
 from lane_hf import InputError, LaneConfig, LaneTrainer
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 
 
 def digits():

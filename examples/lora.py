@@ -6,8 +6,6 @@ the labels are spoiled on purpose, so that the table can be checked.
     pip install "lane_hf[demo]" peft
     python examples/lora.py
     python examples/lora.py --rows 200 --epochs 3         # quicker, and finds less
-
-Takes: TIME_LORA
 """
 
 import argparse
@@ -21,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 
 from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.datasets import load
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 
 

@@ -9,7 +9,6 @@ do the same from the command line.
     python examples/own_csv.py reviews.csv --text_column review --label_column stars --min_confidence 0.95
 
 Written are the fixed file and, beside it, a log of the changes; nothing is overwritten.
-Takes: TIME_OWN_CSV
 """
 
 import argparse
@@ -21,9 +20,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 
 from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.datasets.columns import label_column_of, to_text_and_label
-from lane_hf.datasets.tables import read_table, write_table
+from lane_hf.datasets.tables import read_table
 from lane_hf.packaged_model import default_model
 from lane_hf.report.fix import fix_table
+from lane_hf.table_writer import write_table
 
 
 def main(argv=None):

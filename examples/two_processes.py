@@ -8,7 +8,6 @@ each process. On processors the processes talk through gloo, on GPUs through NCC
 
 On processors `use_cpu=True` is needed, or each process trains alone without a word from Accelerate; and
 `accelerate launch --cpu --num_processes 2` starts one process only.
-Takes: TIME_TWO
 """
 
 import argparse
@@ -23,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 
 from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.datasets import load
-from lane_hf.noise import inject_into_dataset
+from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 
 

@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> None:
     """List the recipes."""
-    from ..hub import recipes
+    from ..release import recipes
     from ..release.released import RELEASED
 
     found = [recipes.recipe(name) for name in recipes.names()]
@@ -82,7 +82,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def run_card(arguments: argparse.Namespace) -> None:
     """Write cards."""
-    from ..hub import recipes
+    from ..release import recipes
     from ..release.recipe_card import card_of_recipe, card_of_run, is_done
 
     names = list(dict.fromkeys(arguments.names)) or recipes.names()
