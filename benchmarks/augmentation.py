@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from lane_hf.augmentation import SwitchOut, SynonymReplacement
-from lane_hf.datasets.build_demo import DEFAULT_WORDNET
 from lane_hf.datasets.demo import load_demo
+from lane_hf.rebuild import DEFAULT_WORDNET
 
 SEED = 0
 BATCH = 32

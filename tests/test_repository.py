@@ -1,4 +1,4 @@
-"""What the repository asks of itself: short files and functions, docstrings, and that the tests it names exist."""
+"""What the repository asks of itself: short files and functions, docstrings, and that what it names exists."""
 
 import ast
 import re
@@ -57,13 +57,44 @@ def test_everything_public_has_a_docstring() -> None:
     assert [where for where, node in found if ast.get_docstring(node) is None] == []
 
 
+def bound(name: str) -> set[str]:
+    """Return the names that a file binds, and the modules beside it if it is a package."""
+    found = {child.stem for child in (ROOT / name).parent.iterdir()} if name.endswith("__init__.py") else set()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # imported when it is first used
+            found.add(node.value)
+    return found
+
+
+def test_every_name_that_the_library_imports_from_itself_is_there() -> None:
+    """Many imports stand inside functions, where nothing but a call of that function would find a wrong one."""
+    wrong, number = [], 0
+    for name in python_files("lane_hf"):
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                number += 1
+                target = (ROOT / name).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                file = target / "__init__.py" if target.is_dir() else target.with_suffix(".py")
+                known = bound(str(file.relative_to(ROOT)))
+                wrong += [f"{name}: {alias.name}" for alias in node.names if alias.name not in known]
+    assert number > 0
+    assert wrong == []
+
+
 def test_every_test_that_a_document_names_is_there() -> None:
     wrong, number = [], 0
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for name, test in re.findall(r"([\w/]*test_\w+\.py)(?:::(\w+))?", page.read_text(encoding="utf-8")):
+        for path, test in re.findall(r"([\w/]*test_\w+\.py)(?:::(\w+))?", page.read_text(encoding="utf-8")):
+            name = path.lstrip("/")  # a link begins with dots
             number += 1
-            files = [path for path in (ROOT / "tests").rglob(Path(name).name) if str(path).endswith(f"/{name}")]
-            if not any(f"def {test}" in path.read_text(encoding="utf-8") for path in files):
+            files = [file for file in (ROOT / "tests").rglob(Path(name).name) if str(file).endswith(f"/{name}")]
+            if not any(f"def {test}" in file.read_text(encoding="utf-8") for file in files):
                 wrong.append(f"{page.relative_to(ROOT)}: {name} {test}")
     assert number > 0
     assert wrong == []

@@ -12,7 +12,7 @@ from tiny import make_model
 from training import dataset_for, make_trainer
 
 from lane_hf import LaneConfig, LaneTrainer
-from lane_hf.hub.card import card_of_trainer, render
+from lane_hf.hub.card import _method_of, card_of_trainer, render
 from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
 from lane_hf.report.estimates import NoiseRate
 from lane_hf.report.run_record import RunRecord
@@ -171,6 +171,14 @@ def test_a_trainer_without_a_command_line(tmp_path: Path) -> None:
     assert ModelCard(text).data.language == "de"
     assert "| method | lane |" in text
     assert str(tmp_path) not in text
+
+
+def test_a_class_of_the_users_is_called_by_its_own_name() -> None:
+    class Mine(LaneTrainer):
+        pass
+
+    assert _method_of(object.__new__(LaneTrainer)) == "lane"
+    assert _method_of(object.__new__(Mine)) == "Mine"
 
 
 def test_the_card_of_a_run_repeats_its_figures_and_its_command(job: Job) -> None:
