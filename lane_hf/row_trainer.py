@@ -345,8 +345,7 @@ class RowTrainer(ResumableTrainer):
             facts = self.dataset_fingerprint().items()
             sums = {f"the training set ({name})": checksum_of_text(str(value)) for name, value in facts}
             check_replicas(sums, self.accelerator)
-        # The one place that a first start, a restart after running out of memory, a search trial and a resumed run
-        # reach.
+        # A first start, a restart after running out of memory, a search trial and a resumed run all pass here.
         self.reset_rows()
         return super()._prepare_for_training(*args, **kwargs)
 
@@ -367,8 +366,7 @@ class RowTrainer(ResumableTrainer):
             [`LabelIssues`], a `pandas.DataFrame` with one line per training row and names of labels where the model's
             configuration has them. `score` is what the method ranks the rows by (here the average margin); `alm` is
             the plain margin for methods without a label-aware one; `weight` is that in the cross-entropy as the
-            averages now stand. Rows never seen stand at the end, without a suggestion. If the training set has a
-            column `text`, the table has the first 1,000 characters of each.
+            averages now stand. Rows never seen come last. Of a column `text` it has the first 1,000 characters.
 
         Raises:
             InputError: nothing has been trained yet, or nothing since a search for hyperparameters.
