@@ -117,6 +117,8 @@ def _label_table(visits: pd.DataFrame, labels: pd.Series, names: list[str] | Non
     is_issue = noise > 0.5  # noqa: PLR2004 -- more likely than not
     given = _named(labels, names)
     other = _named(other, names)
+    if other.notna().any() and given.dtype != other.dtype:  # names and numbers: one kind in all columns of labels
+        given, other = given.astype("string"), other.astype("string")
     suggested = given.mask(is_issue, other)
     missing = np.full(len(average), np.nan, dtype=np.float32)
     confidence = np.where(is_issue, np.where(other.isna(), np.nan, noise * share), 1 - noise)

@@ -71,7 +71,9 @@ def test_labels_get_their_names(tmp_path: Path) -> None:
     assert issues.label_names == ["no", "perhaps", "yes"]
     assert issues.noise_matrix().shape == (3, 3)
     text = table.assign(target_logit=table["target_logit"].map(["no", "perhaps", "yes"].__getitem__))
-    assert set(issues_from_margins(text).issues["given_label"]) == {"no", "perhaps", "yes"}
+    mixed = issues_from_margins(text).issues  # the other labels are numbers still
+    assert set(mixed["given_label"]) == {"no", "perhaps", "yes"}
+    assert {str(mixed[name].dtype) for name in ("given_label", "suggested_label", "runner_up_label")} == {"string"}
 
 
 ONE = {"row_id": [0, 0], "label": ["a", "a"], "margin": [1.0, 2.0]}
