@@ -172,8 +172,10 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
             result |= noise_scores(trainer, issues, data["train"], tokenised["train"])
             if args.tables is not None:
                 keep_table(args.tables, cell, issues, data["train"])
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {**cell, **result, "seconds": time.perf_counter() - started, "peak_memory_mib": memory, **environment(args)}
+    memory = {"peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if torch.cuda.is_available():
+        memory["gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return {**cell, **result, "seconds": time.perf_counter() - started, **memory, **environment(args)}
 
 
 def base_arguments(folder: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accuracy import make_config
 from datasets import Dataset
 from documents import replace_table
 from transformers import (
@@ -36,68 +37,99 @@ from transformers import (
 
 from lane_hf.baselines.staged import StagedTrainer
 from lane_hf.datasets import load
-from lane_hf.methods import METHODS, method_of
+from lane_hf.methods import METHODS
 from lane_hf.packaged_model import default_model
 from lane_hf.run_arguments import has_fast_bf16
 
 TRAINER = "Trainer"
 
 
-def make_rows(number: int, tokenizer: Any, max_length: int) -> tuple[Dataset, list[str]]:
-    """Return tokenised rows of the demo data and the names of its labels."""
+def model_folder(args: argparse.Namespace) -> str:
+    """Return the encoder that the arguments name, or the packaged one."""
+    return args.model or default_model()
+
+
+class Material(NamedTuple):
+    """What is trained on: tokenised rows, the names of their labels, and the tokenizer."""
+
+    rows: Dataset
+    names: list[str]
+    tokenizer: Any
+
+
+def make_material(number: int, args: argparse.Namespace) -> Material:
+    """Return tokenised rows of the demo data."""
+    tokenizer, max_length = AutoTokenizer.from_pretrained(model_folder(args)), args.max_length
     rows = load("demo")["train"].shuffle(seed=0).select(range(number))
     names = rows.features["label"].names
     tokenised = rows.map(lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length), batched=True)
-    return tokenised.select_columns(["input_ids", "attention_mask", "label"]), names
+    return Material(tokenised.select_columns(["input_ids", "attention_mask", "label"]), names, tokenizer)
 
 
-def seconds_of(name: str, rows: Dataset, names: list[str], tokenizer: Any, args: argparse.Namespace) -> float:
-    """Train once and return the seconds that `train` took; making models and loading data do not count."""
+def make_trainer(name: str, folder: str, material: Material, args: argparse.Namespace) -> Trainer:
+    """Return a trainer of the method, with a fresh model."""
     depth = {"num_hidden_layers": args.layers} if args.layers else {}
 
     def fresh_model() -> Any:
-        return AutoModelForSequenceClassification.from_pretrained(default_model(), num_labels=len(names), **depth)
-
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "output_dir": folder,
-            "num_train_epochs": args.epochs,
-            "per_device_train_batch_size": args.batch_size,
-            "train_sampling_strategy": "group_by_length",
-            "save_strategy": "no",
-            "report_to": "none",
-            "disable_tqdm": True,
-            "logging_strategy": "no",
-            "bf16": has_fast_bf16(),
-            "use_cpu": not torch.cuda.is_available(),
-        }
-        if name == TRAINER:
-            kind, config = Trainer, TrainingArguments(**settings)
-        else:
-            method = method_of(name)
-            kind, config = method.trainer, method.config(**settings, **method.fixed)
-        stages = issubclass(kind, StagedTrainer)
-        trainer = kind(
-            model=None if stages else fresh_model(),
-            model_init=fresh_model if stages else None,
-            args=config,
-            train_dataset=rows,
-            data_collator=DataCollatorWithPadding(tokenizer),
+        return AutoModelForSequenceClassification.from_pretrained(
+            model_folder(args), num_labels=len(material.names), dtype=torch.float32, **depth
         )
+
+    settings = {
+        "output_dir": folder,
+        "num_train_epochs": args.epochs,
+        "per_device_train_batch_size": args.batch_size,
+        "train_sampling_strategy": "group_by_length",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "bf16": has_fast_bf16(),
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    if name == TRAINER:
+        kind, config = Trainer, TrainingArguments(**settings)
+    else:
+        kind, config = make_config(name, settings)
+    stages = issubclass(kind, StagedTrainer)
+    return kind(
+        model=None if stages else fresh_model(),
+        model_init=fresh_model if stages else None,
+        args=config,
+        train_dataset=material.rows,
+        data_collator=DataCollatorWithPadding(material.tokenizer),
+    )
+
+
+def cost_of(name: str, material: Material, args: argparse.Namespace) -> tuple[float, float | None]:
+    """Train once; making models and loading data do not count.
+
+    Returns:
+        The seconds that `train` took, and the largest memory of the GPU in MiB, None without one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(name, folder, material, args)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
         started = time.perf_counter()
         trainer.train()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+    return seconds, torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
 
 
-def ratios_of_a_repeat(methods: Sequence[str], train: Any) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield each method with its seconds and the ratio to the mean of the Trainer runs before and after it."""
-    before = train(TRAINER)
+def ratios_of_a_repeat(methods: Sequence[str], train: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each method with its seconds, their ratio to the mean of the Trainer runs beside it, and memory."""
+    before, usual = train(TRAINER)
     for name in methods:
-        own = train(name)
-        after = train(TRAINER)
-        yield name, (own, 2 * own / (before + after))
+        own, memory = train(name)
+        after, _ = train(TRAINER)
+        found = {"seconds": own, "ratio": 2 * own / (before + after)}
+        if memory is not None:
+            found |= {"gpu_memory_mib": memory, "trainer_seconds": (before + after) / 2, "trainer_memory_mib": usual}
+        yield name, found
         before = after
 
 
@@ -125,14 +157,20 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     return f"{about}\n\n{table(lines)}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--rows", type=int, default=512)
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is trained, and for how long."""
     parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--max_length", type=int, default=64)
+    parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="As accuracy.py has them.")
+    parser.add_argument("--rows", type=int, default=512)
+    add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
     parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
@@ -150,8 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the benchmark and return a line for each run."""
     transformers.logging.set_verbosity_error()
-    tokenizer = AutoTokenizer.from_pretrained(default_model())
-    rows, names = make_rows(args.rows, tokenizer, args.max_length)
+    material = make_material(args.rows, args)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     about = {name: getattr(args, name) for name in ("rows", "epochs", "batch_size", "max_length", "layers")}
     about |= {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version()}
@@ -159,9 +196,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     lines = []
     for repeat in range(args.repeats):
         # Each line as soon as it is known: a run that is cut short has measured what it has measured.
-        found = ratios_of_a_repeat(args.methods, lambda name: seconds_of(name, rows, names, tokenizer, args))
-        for name, (seconds, ratio) in found:
-            lines.append({"method": name, "repeat": repeat, "seconds": seconds, "ratio": ratio, **about})
+        for name, found in ratios_of_a_repeat(args.methods, lambda name: cost_of(name, material, args)):
+            lines.append({"method": name, "repeat": repeat, **found, **about})
             if args.output is not None:
                 with args.output.open("a") as file:
                     file.write(json.dumps(lines[-1]) + "\n")

@@ -19,7 +19,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "threshold": None,
         "weighting_warmup": 0.0,
         "wait_for_labels": False,
-        "bootstrap": False,
+        "bootstrap": "none",
         "similarity": "sample",
         "contrastive": "lscl",
         "contrastive_weight": 1.0,
@@ -86,24 +86,26 @@ class LaneConfig(MethodConfig):
         },
     )
     weighting_warmup: float = field(
-        default=2.0,
+        default=1.0,
         metadata={
             "help": "Epochs (fractions allowed) in which margins are recorded but every weight is 1. The paper has 0: "
             "there, the classes that are learned late are weighted down before they are learned."
         },
     )
     wait_for_labels: bool = field(
-        default=False,
-        metadata={
-            "help": "Weigh the rows of a label only once some of them are learned: as long as the higher component of "
-            "its mixture has a negative mean, they all weigh 1. Not for weighting='gaussian'."
-        },
-    )
-    bootstrap: bool = field(
         default=True,
         metadata={
-            "help": "What a row's label loses in weight goes to the classifier's own sharpened prediction, as a soft "
-            "target (bootstrapping), instead of being lost. Without reweight nothing is lost."
+            "help": "Let doubts about a label count only as far as the classifier has learned to give it: the share "
+            "of rows predicted so, over the share believed to be so. Rare labels would be given up without it. Not "
+            "for weighting='gaussian'."
+        },
+    )
+    bootstrap: Literal["candidate", "prediction", "none"] = field(
+        default="candidate",
+        metadata={
+            "help": "Where the weight goes that a row's label loses: to its 'candidate', the label that was the best "
+            "other one most of the time, to the classifier's own sharpened 'prediction' (bootstrapping), or to "
+            "nothing ('none', the paper). Without reweight nothing is lost."
         },
     )
     similarity: Literal["sample", "class"] = field(
@@ -119,13 +121,14 @@ class LaneConfig(MethodConfig):
         metadata={"help": "Share of the uniform distribution mixed into the auxiliary probabilities, in [0, 1)."},
     )
     contrastive: Literal["lscl", "scl", "lcl", "none"] = field(
-        default="none",
+        default="scl",
         metadata={
             "help": "The contrastive term: 'lscl' is LANE's (Eq. 8), 'scl' supervised contrastive, 'lcl' label-aware "
-            "contrastive with positives in the denominator, 'none' leaves it out."
+            "contrastive with positives in the denominator, 'none' leaves it out. With bootstrap='candidate', rows "
+            "that weigh less than half count as rows of their candidate."
         },
     )
-    contrastive_weight: float = field(default=1.0, metadata={"help": "Factor of the contrastive term in the loss."})
+    contrastive_weight: float = field(default=0.3, metadata={"help": "Factor of the contrastive term in the loss."})
     temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
     aux_contrastive_grad: bool = field(
         default=False,
@@ -172,6 +175,7 @@ class LaneConfig(MethodConfig):
             "auxiliary": ("full", "shared", "none"),
             "weighting": ("posterior", "mixture", "gaussian"),
             "statistics": ("dataset", "batch"),
+            "bootstrap": ("candidate", "prediction", "none"),
             "similarity": ("sample", "class"),
             "contrastive": ("lscl", "scl", "lcl", "none"),
         }

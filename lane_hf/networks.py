@@ -7,6 +7,7 @@ the second one without gradient clipping, zeroing and synchronisation; DeepSpeed
 """
 
 import copy
+import inspect
 from typing import Any
 
 import torch
@@ -155,6 +156,18 @@ def _run(network: nn.Module, inputs: dict[str, Any], **options: Any) -> Any:
     if not getattr(config, "return_dict", True):  # the configuration asks for tuples, which have no names
         options["return_dict"] = True
     return network(**inputs, **options)
+
+
+def offers_hidden_states(model: nn.Module) -> bool:
+    """Return whether a classifier can be asked for hidden states, as all of Transformers' can.
+
+    Example:
+        >>> offers_hidden_states(torch.nn.Linear(2, 2))
+        False
+    """
+    parameters = inspect.signature(base_classifier(model).forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return takes_any or "output_hidden_states" in parameters
 
 
 def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor:

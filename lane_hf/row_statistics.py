@@ -199,9 +199,14 @@ class RowStatistics:
         """
         return self._rows("correct") / self.visits.clamp(1, _MOST_VISITS)
 
-    def candidates(self) -> Tensor:
-        """Return the best label other than the given one: `[num_rows]` int64, -1 if unseen."""
-        return self._rows("candidate").long()
+    def candidates(self, row_ids: Tensor | None = None) -> Tensor:
+        """Return the best label other than the given one: int64, -1 if unseen.
+
+        Args:
+            row_ids: `[B]` rows; None returns those of all, `[num_rows]`.
+        """
+        candidates = self._rows("candidate")
+        return (candidates if row_ids is None else candidates[row_ids.to(self.device)]).long()
 
     def candidate_share(self) -> Tensor:
         """Return the share of visits at which the candidate was the best other label: `[num_rows]` float32.

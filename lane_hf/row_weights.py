@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
+from .learned_labels import LearnedLabels, learned_shares, wait_for_labels
 from .mixture import Mixture, fit_mixture, label_probability
-from .row_statistics import RowStatistics
+from .row_statistics import Observation, RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 
 if TYPE_CHECKING:
@@ -34,8 +35,20 @@ class RowWeights:
         self._num_labels = num_labels
         self._mixture: Mixture | None = None
         self._mixture_epoch = -1
+        self._learned = LearnedLabels(num_labels)
+        self._shares = torch.ones(num_labels)  # how far each label was learned at the last fit
         # The weights of all rows as they were at the start of the epoch, if they come from the posterior.
         self._posterior = torch.ones(num_rows if config.weighting == "posterior" else 0)
+
+    def observe(self, observation: Observation, epoch: float) -> None:
+        """Take in what a step shows of its rows, gathered over all processes, before the weights of its batch.
+
+        Args:
+            observation: what the step shows.
+            epoch: how far training is, in epochs.
+        """
+        if self._config.reweight and self._config.wait_for_labels:
+            self._learned.count(observation, epoch)
 
     def of_batch(
         self,
@@ -66,7 +79,8 @@ class RowWeights:
         if self._config.weighting == "mixture":
             if self._mixture is None:  # no row has had a finite margin yet
                 return torch.ones_like(averages)
-            return self._of_mixture(averages, labels, _moved(self._mixture, row_ids.device))
+            weights = label_probability(averages, _moved(self._mixture, row_ids.device), labels)
+            return self._waiting(weights, labels, self._shares.to(row_ids.device))
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
@@ -84,15 +98,16 @@ class RowWeights:
         averages, seen = buffer.average(), buffer.count > 0
         if not self._config.reweight or not bool(seen.any()):
             return torch.ones_like(averages)
+        if self._config.weighting == "gaussian":
+            return torch.where(seen, self._gaussian(averages, buffer.negative_stats()), 1.0)
         if self._config.weighting == "posterior":
-            return self._of_posterior(averages, statistics)
-        if self._config.weighting == "mixture":
+            weights = self._of_posterior(averages, statistics)
+        else:
             labels = statistics.labels.to(averages.device)
             mixture = _fit(averages, seen, labels, self._num_labels)
-            weights = self._of_mixture(averages, labels.clamp_min(0), mixture)
-        else:
-            weights = self._gaussian(averages, buffer.negative_stats())
-        return torch.where(seen, weights, 1.0)
+            weights = torch.where(seen, label_probability(averages, mixture, labels.clamp_min(0)), 1.0)
+        shares = self._learned_shares(weights, statistics)
+        return self._waiting(weights, statistics.labels.to(weights.device).clamp_min(0), shares.to(weights.device))
 
     def refit_is_due(self, epoch: float) -> bool:
         """Return whether [`refit_if_due`] would fit anew, so that a step need not collect all labels for nothing."""
@@ -111,10 +126,15 @@ class RowWeights:
             # In main memory, where sums have one order: every process must get the same mixture to the last bit.
             averages, seen = buffer.average().cpu(), (buffer.count > 0).cpu()
             if bool(seen.any()):
+                labels = statistics.labels.cpu()
                 if self._config.weighting == "posterior":
-                    self._posterior = self._of_posterior(averages, statistics)
+                    weights = self._of_posterior(averages, statistics)
+                    shares = self._learned_shares(weights, statistics)
+                    self._posterior = self._waiting(weights, labels.clamp_min(0), shares)
                 else:
-                    self._mixture = _fit(averages, seen, statistics.labels.cpu(), self._num_labels)
+                    self._mixture = _fit(averages, seen, labels, self._num_labels)
+                    weights = torch.where(seen, label_probability(averages, self._mixture, labels.clamp_min(0)), 1.0)
+                    self._shares = self._learned_shares(weights, statistics)
                 self._mixture_epoch = math.floor(epoch)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -122,8 +142,9 @@ class RowWeights:
         shape = (self._num_labels + 1, 2)
         mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
         copies = {name: parameter.clone() for name, parameter in mixture._asdict().items()}
-        posterior = self._posterior.to("cpu", copy=True)
-        return {**copies, "epoch": torch.tensor(self._mixture_epoch), "posterior": posterior}
+        learned = {f"learned_{name}": value for name, value in self._learned.state_dict().items()}
+        own = {"posterior": self._posterior.to("cpu", copy=True), "shares": self._shares.clone()}
+        return {**copies, **learned, **own, "epoch": torch.tensor(self._mixture_epoch)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that [`state_dict`] returned.
@@ -136,14 +157,19 @@ class RowWeights:
         mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
         by_posterior = self._config.weighting == "posterior"
         self._mixture = mixture if self._mixture_epoch >= 0 and not by_posterior else None
-        self._posterior = state["posterior"].clone()
+        self._posterior, self._shares = state["posterior"].clone(), state["shares"].clone()
+        prefix = "learned_"
+        learned = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        self._learned.load_state_dict(learned)
 
-    def _of_mixture(self, averages: Tensor, labels: Tensor, mixture: Mixture) -> Tensor:
-        weights = label_probability(averages, mixture, labels)
-        if not self._config.wait_for_labels:
-            return weights
-        is_learned = mixture.means[:, 1] > 0
-        return torch.where(is_learned[labels], weights, 1.0)
+    def _learned_shares(self, weights: Tensor, statistics: RowStatistics) -> Tensor:
+        """Return how far each label is learned, `[K]` in main memory, by the weights `[num_rows]` of all rows."""
+        labels = statistics.labels.cpu()
+        seen = labels >= 0
+        return learned_shares(self._learned.predicted(), weights.cpu()[seen], labels[seen])
+
+    def _waiting(self, weights: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+        return wait_for_labels(weights, labels, shares) if self._config.wait_for_labels else weights
 
     def _of_posterior(self, averages: Tensor, statistics: RowStatistics) -> Tensor:
         """Return the probability `[num_rows]` that each row's label is right; 1 for rows never seen."""

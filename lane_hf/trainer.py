@@ -4,6 +4,7 @@ import copy
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import TrainingArguments
@@ -13,13 +14,13 @@ from .config import LaneConfig
 from .contrastive_step import ContrastiveBatch, contrastive_term
 from .joint_trainer import JointTrainer
 from .margins import finite_rows, label_aware_margin, margin, smooth_probabilities
-from .networks import check_auxiliary, checkpoint_activations, make_auxiliary
+from .networks import check_auxiliary, checkpoint_activations, make_auxiliary, offers_hidden_states
 from .resumable_trainer import Stateful
 from .row_scores import RowScores
 from .row_statistics import Observation
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
-from .soft_targets import interpolated_targets
+from .soft_targets import candidate_targets, interpolated_targets
 from .step_rows import StepRows
 from .weighting import weighted_mean
 
@@ -77,6 +78,13 @@ class LaneTrainer(JointTrainer):
         **trainer_kwargs: Any,
     ) -> None:
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
+        if self.args.contrastive == "scl" and not offers_hidden_states(self.model):
+            warnings.warn(
+                f"{type(self.model).__name__} returns no hidden states, which the contrastive term compares: it is "
+                "left out. Set contrastive='none' to say so",
+                stacklevel=2,
+            )
+            self.args.contrastive = "none"
         if auxiliary_model is not None:
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
             if self.args.auxiliary == "none":
@@ -148,7 +156,14 @@ class LaneTrainer(JointTrainer):
         own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
         all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs, rows)
         weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
-        if self.args.bootstrap:
+        believed = labels
+        if self.args.bootstrap == "candidate":
+            candidates = self.row_statistics.candidates(own_ids).clamp_min(0).to(labels.device)
+            candidates = candidates.repeat_interleave(views)
+            targets = candidate_targets(labels, candidates, 1 - weights, self.num_labels)
+            loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
+            believed = torch.where(weights < 0.5, candidates, labels)  # noqa: PLR2004 -- whichever has the larger share
+        elif self.args.bootstrap == "prediction":
             targets = interpolated_targets(logits, labels, 1 - weights, _SHARPENING)
             loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
         else:
@@ -158,7 +173,7 @@ class LaneTrainer(JointTrainer):
             loss = loss + loss_aux
             self.log_term("loss_aux", loss_aux)
         if self.args.contrastive != "none":
-            loss_contrastive = self._contrastive_term(outputs["embeddings"], labels, aux_probs, rows)
+            loss_contrastive = self._contrastive_term(outputs["embeddings"], believed, aux_probs, rows)
             loss = loss + self.args.contrastive_weight * loss_contrastive
             self.log_term("loss_contrastive", loss_contrastive)
         return loss, outputs
@@ -192,6 +207,7 @@ class LaneTrainer(JointTrainer):
         *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins), rows)
         observation = Observation(*fields)
         self.record(observation)
+        self.row_weights.observe(observation, self.state.epoch or 0.0)
         self.alm.update(observation.row_ids, all_margins)
         return observation.row_ids
 

@@ -13,12 +13,25 @@ import cost as benchmark
 def test_a_ratio_is_that_to_the_trainer_runs_beside_it() -> None:
     runs = iter([("Trainer", 1.0), ("a", 3.0), ("Trainer", 2.0), ("b", 4.0), ("Trainer", 6.0)])
 
-    def train(name: str) -> float:
+    def train(name: str) -> tuple[float, float | None]:
         expected, seconds = next(runs)
         assert name == expected
-        return seconds
+        return seconds, None
 
-    assert dict(benchmark.ratios_of_a_repeat(["a", "b"], train)) == {"a": (3.0, 2.0), "b": (4.0, 1.0)}
+    ratios = dict(benchmark.ratios_of_a_repeat(["a", "b"], train))
+    assert ratios == {"a": {"seconds": 3.0, "ratio": 2.0}, "b": {"seconds": 4.0, "ratio": 1.0}}
+
+
+def test_of_a_gpu_the_memory_of_both_is_told() -> None:
+    memory = {"Trainer": 10.0, "a": 12.0}
+    (_, found), *_ = benchmark.ratios_of_a_repeat(["a"], lambda name: (2.0, memory[name]))
+    assert found == {
+        "seconds": 2.0,
+        "ratio": 1.0,
+        "gpu_memory_mib": 12.0,
+        "trainer_seconds": 2.0,
+        "trainer_memory_mib": 10.0,
+    }
 
 
 def test_the_table_shows_medians() -> None:

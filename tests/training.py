@@ -18,7 +18,8 @@ def arguments(output_dir: Path, kind: type[TrainingArguments] = LaneConfig, **ch
     """Return arguments for two epochs of eight batches, with a learning rate at which tiny models move."""
     if issubclass(kind, LaneConfig):
         # Two networks, whose machinery most tests are about.
-        two = {"weighting_warmup": 1.0, "auxiliary": "full", "weighting": "mixture", "bootstrap": False}
+        two = {"weighting_warmup": 1.0, "auxiliary": "full", "weighting": "mixture", "bootstrap": "none"}
+        two |= {"wait_for_labels": False, "contrastive": "none"}
         changes = {**two, **changes}
     settings = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "seed": 1}
     return kind(output_dir=str(output_dir), **{**QUIET, **settings, **changes})
