@@ -27,7 +27,7 @@ def space(trial):
     return {
         "learning_rate": trial.suggest_float("learning_rate", 3e-5, 3e-4, log=True),
         "weighting_warmup": trial.suggest_categorical("weighting_warmup", [1.0, 2.0]),
-        "bootstrap": trial.suggest_categorical("bootstrap", [True, False]),
+        "bootstrap": trial.suggest_categorical("bootstrap", ["candidate", "prediction"]),
     }
 
 

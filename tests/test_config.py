@@ -34,7 +34,7 @@ def test_every_field_has_a_default_and_a_help_text(each: Any) -> None:
 def test_every_choice_is_explained() -> None:
     hints = get_type_hints(LaneConfig)
     chosen = [each for each in OURS if get_origin(hints[each.name]) is Literal]
-    assert len(chosen) == 5
+    assert len(chosen) == 6
     for each in chosen:
         for choice in get_args(hints[each.name]):
             assert f"'{choice}'" in each.metadata["help"], (each.name, choice)
@@ -59,8 +59,8 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "statistics": ("batch", "batch"),
         "threshold": ("-0.5", -0.5),
         "weighting_warmup": ("0.25", 0.25),
-        "wait_for_labels": ("true", True),
-        "bootstrap": ("false", False),
+        "wait_for_labels": ("false", False),
+        "bootstrap": ("prediction", "prediction"),
         "similarity": ("class", "class"),
         "aux_smoothing": ("0", 0.0),
         "contrastive": ("lcl", "lcl"),
@@ -97,10 +97,12 @@ def test_the_paper_differs_from_the_defaults_where_it_should(tmp_path: Path) -> 
     different = {each.name: getattr(paper, each.name) for each in OURS if getattr(paper, each.name) != each.default}
     assert different == {
         "auxiliary": "full",
-        "bootstrap": False,
+        "bootstrap": "none",
         "weighting": "gaussian",
         "weighting_warmup": 0.0,
+        "wait_for_labels": False,
         "contrastive": "lscl",
+        "contrastive_weight": 1.0,
         "aux_contrastive_grad": True,
     }
 

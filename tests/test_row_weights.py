@@ -11,6 +11,7 @@ from torch import Tensor
 from lane_hf import row_weights
 from lane_hf.buffer import AlmBuffer
 from lane_hf.config import LaneConfig
+from lane_hf.learned_labels import learned_shares
 from lane_hf.mixture import Mixture, clean_probability, fit_mixture
 from lane_hf.noise_probability import noise_probability
 from lane_hf.row_statistics import Observation, RowStatistics
@@ -21,7 +22,8 @@ AVERAGES = [-4.0, -1.0, -0.5, 2.0, 3.0, -2.0, 1.0, 0.0]
 
 
 def make_weights(tmp_path: Path, **options: Any) -> RowWeights:
-    settings = {"report_to": [], "use_cpu": True, "weighting": "mixture", "weighting_warmup": 1.0, **options}
+    settings = {"report_to": [], "use_cpu": True, "weighting": "mixture", "weighting_warmup": 1.0}
+    settings |= {"wait_for_labels": False, **options}
     return RowWeights(LaneConfig(output_dir=str(tmp_path), **settings), LABELS, num_rows=61)
 
 
@@ -185,24 +187,32 @@ def test_the_posterior_is_what_the_table_says(tmp_path: Path) -> None:
     assert of_batch(resumed, buffer, rows.tolist(), 2.0) != of_batch(weights, buffer, rows.tolist(), 2.0)
 
 
-def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weighting", ["mixture", "posterior"])
+def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path, weighting: str) -> None:
     buffer, known = two_humps()
-    labels = known.labels
-    averages = buffer.average()[:60]
-    means = fit_mixture(averages, labels[:60], LABELS).means[:, 1]
-    # Of one label the rows that fit lie below zero, of another above it.
-    shift = -(means[0] + means[1]).item() / 2
-    moved = make_buffer((averages + shift).tolist())
-    at_once, waiting = make_weights(tmp_path), make_weights(tmp_path, wait_for_labels=True)
+    labels, averages, rows = known.labels[:60], buffer.average()[:60], torch.arange(60)
+    statistics = RowStatistics(61, LABELS)
+    confidence = torch.sigmoid(averages)
+    observation = Observation(rows, labels, averages, confidence, 1 - labels, 1 - confidence)
+    statistics.record(observation)
+    # Of late, label 1 is predicted for five rows only.
+    lately = observation._replace(margins=torch.where((labels == 1) & (rows > 10), -1.0, 1.0))
+    at_once, waiting = (make_weights(tmp_path, weighting=weighting, wait_for_labels=wait) for wait in (False, True))
     for weights in (at_once, waiting):
-        weights.refit_if_due(moved, known, 1.0)
-    rows = list(range(60))
-    before, after = of_batch(at_once, moved, rows), of_batch(waiting, moved, rows)
-    learned = [bool(means[label] + shift > 0) for label in labels[:60].tolist()]
-    assert {True, False} == set(learned)
-    assert after == [weight if is_learned else 1.0 for weight, is_learned in zip(before, learned, strict=True)]
-    assert min(after) < 0.1
-    assert waiting.of_all(moved, known).tolist()[:60] == pytest.approx(after, abs=1e-6)
+        weights.observe(lately, 0.0)
+        weights.refit_if_due(buffer, statistics, 1.0)
+    before, after = (torch.tensor(of_batch(each, buffer, rows.tolist())) for each in (at_once, waiting))
+    predicted = torch.tensor([55.0, 5.0])
+    shares = learned_shares(predicted, before, labels)
+    assert shares[0] == 1
+    assert 0 < shares[1] < 0.9
+    assert after.tolist() == pytest.approx((1 - shares[labels] * (1 - before)).tolist(), abs=1e-6)
+    assert waiting.of_all(buffer, statistics).tolist() == pytest.approx([*after.tolist(), 1.0], abs=1e-6)
+    # And so it is after a restart.
+    resumed = make_weights(tmp_path, weighting=weighting, wait_for_labels=True)
+    resumed.load_state_dict(waiting.state_dict())
+    assert of_batch(resumed, buffer, rows.tolist()) == after.tolist()
+    assert resumed.of_all(buffer, statistics).tolist() == waiting.of_all(buffer, statistics).tolist()
 
 
 def test_mixture_is_fitted_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

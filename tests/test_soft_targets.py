@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from references import slow_target
 from torch.nn import functional as F
 
-from lane_hf.soft_targets import interpolated_targets
+from lane_hf.soft_targets import candidate_targets, interpolated_targets
 
 
 def random_logits(rows: int, num_labels: int, seed: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,3 +49,17 @@ def test_no_gradient_flows_through_targets() -> None:
     logits, labels = random_logits(3, 3, seed=2)
     shares = torch.full((3,), 0.5, requires_grad=True)
     assert not interpolated_targets(logits.requires_grad_(), labels, shares, 0.5).requires_grad
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_the_candidate_gets_what_the_given_label_loses(seed: int, num_labels: int) -> None:
+    _, labels = random_logits(5, num_labels, seed)
+    _, candidates = random_logits(5, num_labels, seed + 1)
+    shares = torch.rand(5, generator=torch.Generator().manual_seed(seed))
+    want = torch.zeros(5, num_labels)
+    for row, (label, candidate, share) in enumerate(zip(labels, candidates, shares, strict=True)):
+        want[row, label] += 1 - share
+        want[row, candidate] += share
+    torch.testing.assert_close(candidate_targets(labels, candidates, shares, num_labels), want)
+    grown = shares.requires_grad_()
+    assert not candidate_targets(labels, candidates, grown, num_labels).requires_grad

@@ -1,6 +1,7 @@
 """LaneTrainer: the invariants of the method, and that it finds wrong labels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from training import (
 )
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
-from lane_hf import InputError
+from lane_hf import InputError, LaneConfig, LaneTrainer
+from lane_hf.contrastive_step import ContrastiveBatch, contrastive_term
 from lane_hf.margins import label_aware_margin, smooth_probabilities
 from lane_hf.networks import JointModel
 
@@ -67,8 +69,8 @@ def test_average_is_that_of_the_label_aware_margins_seen(tmp_path: Path) -> None
     assert (trainer.alm.count == 3).all()
 
 
-@pytest.mark.parametrize("bootstrap", [False, True])
-def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap: bool) -> None:
+@pytest.mark.parametrize("bootstrap", ["none", "prediction", "candidate"])
+def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap: str) -> None:
     still = {"dropout": 0.0, "learning_rate": 0.0, "num_train_epochs": 2}
     trainer = make_trainer(tmp_path, weighting="gaussian", weighting_warmup=1.0, bootstrap=bootstrap, **still)
     trainer.train()
@@ -84,14 +86,70 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap
     )
     first, second = np.array(logged(trainer, "loss_ce")).reshape(2, 8).mean(axis=1)
     assert first == pytest.approx(losses.mean().item(), abs=1e-4)
-    if bootstrap:
+    if bootstrap == "prediction":
         rows = zip(logits.tolist(), labels.tolist(), weights.tolist(), strict=True)
         targets = torch.tensor([slow_target(row, label, 1 - weight, 0.5) for row, label, weight in rows])
         expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    elif bootstrap == "candidate":
+        others = logits.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)  # the best other label of every visit
+        lost = (1 - weights) * F.cross_entropy(logits, others, reduction="none")
+        expected = (losses * weights + lost).mean()
     else:
         expected = (losses * weights).mean()
     assert second == pytest.approx(expected.item(), abs=1e-4)
-    assert second < first
+    assert second < first or bootstrap == "candidate"
+
+
+@pytest.mark.parametrize("bootstrap", ["candidate", "none"])
+def test_doubted_rows_are_pulled_towards_their_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: str
+) -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def look(trainer: LaneTrainer, batch: ContrastiveBatch, **options: Any) -> torch.Tensor:
+        seen.append((batch.rows.ids, batch.labels))
+        return contrastive_term(trainer, batch, **options)
+
+    monkeypatch.setattr("lane_hf.trainer.contrastive_term", look)
+    still = {"dropout": 0.0, "learning_rate": 0.0, "num_train_epochs": 2}  # so the weights stay what they are
+    options = {"weighting": "gaussian", "threshold": 1.2, "auxiliary": "none", "contrastive": "scl"}
+    trainer = make_trainer(tmp_path, bootstrap=bootstrap, **options, **still)
+    trainer.train()
+    given = torch.tensor(trainer.train_dataset["label"])
+    weights, candidates = trainer.row_scores().weights, trainer.row_statistics.candidates()
+    doubted = weights < 0.5
+    assert doubted.any()
+    assert not doubted.all()
+    believed = torch.where(doubted, candidates, given) if bootstrap == "candidate" else given
+    for step, (ids, labels) in enumerate(seen):
+        assert torch.equal(labels, given[ids] if step < 8 else believed[ids]), step  # the first epoch is the warm-up
+
+
+def test_defaults_train_on_their_own(tmp_path: Path) -> None:
+    names = ("auxiliary", "weighting", "bootstrap", "contrastive", "wait_for_labels", "contrastive_weight")
+    defaults = {name: LaneConfig.__dataclass_fields__[name].default for name in names}
+    trainer = make_trainer(tmp_path, num_train_epochs=4, **defaults)
+    trainer.train()
+    assert min(logged(trainer, "lane/mean_weight")) < 1
+    assert all(np.isfinite(logged(trainer, "loss_contrastive")))
+    assert trainer.auxiliary_model is None
+
+
+def test_a_model_without_hidden_states_trains_without_the_contrastive_term(tmp_path: Path) -> None:
+    class OnlyLogits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_labels = 4
+            self.own = make_model("bert")
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"logits": self.own(input_ids, attention_mask).logits}
+
+    with pytest.warns(UserWarning, match="OnlyLogits returns no hidden states.*left out"):
+        trainer = make_trainer(tmp_path, model=OnlyLogits(), auxiliary="none", contrastive="scl")
+    trainer.train()
+    assert logged(trainer, "loss_contrastive") == []
+    assert len(logged(trainer, "lane/mean_weight")) == 16
 
 
 # ---- Invariant 4: accumulation gives the mean ----

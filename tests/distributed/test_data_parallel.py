@@ -19,7 +19,7 @@ CONTRASTIVE = {"contrastive": "lscl", "gather_across_devices": True, "contrastiv
 SCENARIOS: dict[str, dict[str, Any]] = {
     "gaussian": {"weighting": "gaussian"},
     "mixture": {"weighting": "mixture"},
-    "posterior": {"weighting": "posterior", "bootstrap": True},
+    "posterior": {"weighting": "posterior", "bootstrap": "candidate", "wait_for_labels": True},
     "class_similarity": {"similarity": "class"},
     "even": {"num_rows": 60},
     "seven_left": {"num_rows": 55},
