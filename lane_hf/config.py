@@ -18,6 +18,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "statistics": "dataset",
         "threshold": None,
         "weighting_warmup": 0.0,
+        "weighting_warmup_steps": 0,
         "wait_for_labels": False,
         "bootstrap": "none",
         "similarity": "sample",
@@ -90,6 +91,13 @@ class LaneConfig(MethodConfig):
         metadata={
             "help": "Epochs (fractions allowed) in which margins are recorded but every weight is 1. The paper has 0: "
             "there, the classes that are learned late are weighted down before they are learned."
+        },
+    )
+    weighting_warmup_steps: int = field(
+        default=150,
+        metadata={
+            "help": "Optimizer steps in which every weight is 1, however many epochs they are: on small data sets an "
+            "epoch is too short to learn anything that doubts could come from."
         },
     )
     wait_for_labels: bool = field(
@@ -189,6 +197,8 @@ class LaneConfig(MethodConfig):
             raise InputError(f"contrastive_weight must be finite and not negative, got {self.contrastive_weight}")
         if not self.weighting_warmup >= 0:
             raise InputError(f"weighting_warmup must not be negative, got {self.weighting_warmup}")
+        if not self.weighting_warmup_steps >= 0:
+            raise InputError(f"weighting_warmup_steps must not be negative, got {self.weighting_warmup_steps}")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise InputError(f"threshold must be a finite number, got {self.threshold}")
         if self.auxiliary == "none" and self.contrastive in ("lscl", "lcl"):

@@ -126,17 +126,20 @@ class LaneTrainer(JointTrainer):
             checkpoint_activations(self._given_auxiliary, self.args.gradient_checkpointing_kwargs)
         return self._given_auxiliary
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        self._warn_if_weights_never_apply()
-        return super()._prepare_for_training(*args, **kwargs)
+    def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+        self._warn_if_weights_never_apply(max_steps)
+        return super()._prepare_for_training(max_steps, *args, **kwargs)
 
-    def _warn_if_weights_never_apply(self) -> None:
+    def _warn_if_weights_never_apply(self, max_steps: int) -> None:
         warmup, epochs = self.args.weighting_warmup, self.args.num_train_epochs
-        if self.args.reweight and self.args.max_steps <= 0 and warmup >= epochs:
+        name = None
+        if self.args.max_steps <= 0 and warmup >= epochs:
+            name = f"weighting_warmup={warmup:g} covers all {epochs:g} epochs"
+        elif self.args.weighting_warmup_steps >= max_steps:
+            name = f"weighting_warmup_steps={self.args.weighting_warmup_steps} covers all {max_steps} steps"
+        if name and self.args.reweight:
             warnings.warn(
-                f"weighting_warmup={warmup:g} covers all {epochs:g} epochs: wrong labels are found but not weighted "
-                "down. Train longer, or lower weighting_warmup",
-                stacklevel=2,
+                f"{name}: wrong labels are found but not weighted down. Train longer, or lower it", stacklevel=2
             )
 
     # ---- The loss ----
@@ -213,9 +216,12 @@ class LaneTrainer(JointTrainer):
 
     def _weights(self, row_ids: Tensor, labels: Tensor, all_row_ids: Tensor) -> Tensor:
         epoch = self.state.epoch or 0.0
-        if self.row_weights.refit_is_due(epoch):
-            self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
-        weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
+        if self.state.global_step < self.args.weighting_warmup_steps:
+            weights = torch.ones(len(row_ids), device=row_ids.device)
+        else:
+            if self.row_weights.refit_is_due(epoch):
+                self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
+            weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
         stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
