@@ -8,7 +8,9 @@ do the same from the command line.
     python examples/own_csv.py reviews.csv --output reviews_fixed.csv
     python examples/own_csv.py reviews.csv --text_column review --label_column stars --min_confidence 0.95
 
-Written are the fixed file and, beside it, a log of the changes; nothing is overwritten.
+Written are the fixed file and, beside it, a log of the changes: read it. Nothing is overwritten.
+Takes: 8 minutes of processor time for 2,500 rows of the demo data, a fifth spoiled: 65 labels changed, 43 became
+right, wrong ones fell from 500 to 470. 600 rows were few for 25 labels: 25 changed, 5 became right, 120 rose to 130.
 """
 
 import argparse
