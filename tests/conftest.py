@@ -1,5 +1,6 @@
 """What every test needs: no network, no reporting, a cache of its own, few threads, and tiny things to train."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -38,6 +39,12 @@ torch.set_num_threads(1)
 # No deadline: a loaded machine is not a bug. In continuous integration the same examples every time.
 settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lane_hf")
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at what is there for good: each start of a training asks for several."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
