@@ -6,6 +6,7 @@ imported is as in the template's environment: where the Hub is, and whether it m
 """
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -15,11 +16,11 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 # No module of lane_hf, so that scripts can tell whether they need it.
 LARGE = (
@@ -36,11 +37,11 @@ LARGE = (
 
 
 class Template:
-    """A process to fork from, with the environment it was started with."""
+    """A process to fork from, with the environment that it is started with and further modules that it imports."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, modules: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())],
+            [sys.executable, str(Path(__file__).resolve()), *LARGE, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,26 +79,24 @@ class Template:
 
 def _serve() -> None:
     """Import, then fork for each line of orders, and answer with the status."""
-    for name in LARGE:
+    for name in sys.argv[1:]:
         import_module(name)
+    gc.collect()
+    gc.freeze()  # what is there stays: no process looks at it again
     for line in sys.stdin:
         order = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(**order)
+        child = fork(lambda order=order: _become(**order))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201 -- the answer
 
 
-def _become(argv: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> NoReturn:
-    """Be the process that was asked for, and end as it ends."""
-    for descriptor, file in enumerate((os.devnull, *files)):
-        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(cwd)
+def fork(run: Callable[[], None]) -> int:
+    """Run something in a forked process, which ends as a script would that did this, and return the number of it."""
+    child = os.fork()
+    if child != 0:
+        return child
     status = 0
     try:
-        _execute(*argv)
+        run()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
@@ -111,6 +110,16 @@ def _become(argv: list[str], cwd: str, environment: dict[str, str], files: list[
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _become(argv: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> None:
+    """Run a script with its own output, environment and folder."""
+    for descriptor, file in enumerate((os.devnull, *files)):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    _execute(*argv)
 
 
 def _execute(first: str, *rest: str) -> None:

@@ -3,6 +3,7 @@
 Everything heavy is imported once; each run is a process of its own, forked from this one: the kills are real.
 """
 
+import gc
 import json
 import os
 import random
@@ -63,6 +64,12 @@ def train(folder: Path, step: int | None) -> None:
     save_file(flat, folder / "learned.safetensors")
     trainer.label_issues().to_parquet(folder / "issues.parquet")
     (folder / "done").touch()
+
+
+def freeze() -> None:
+    """Have the processes that are forked not look for garbage in what was imported: that copies all of it for each."""
+    gc.collect()
+    gc.freeze()
 
 
 def in_a_process(run: Callable[[], None], kill_after: float | None = None) -> int:
@@ -164,6 +171,7 @@ def kill_while_saving(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    freeze()
     output, at_steps, at_times, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     result = main(output, at_steps, at_times, seed)
     result["saving"] = kill_while_saving(output)
