@@ -1,25 +1,22 @@
 """Each script in examples/ as a user starts it, on fewer rows: what it prints, writes, and says of mistakes."""
 
 import ast
-import multiprocessing
 import os
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
+from forking import Template
 from safetensors import safe_open
 from tiny import label_names, make_model, make_text_dataset, make_tokenizer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
-# New processes with the large packages imported already: importing them takes longer than most of the scripts do.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lane_hf.trainer", "lane_hf.report.html", "datasets", "peft", "sklearn.metrics"])
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +28,19 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def start(folder: Path, script: str, *argv: str) -> str:
-    """Run a script in a process of its own and return what it printed; what else it said is in a file."""
-    process = PROCESSES.Process(target=_run_here, args=(folder, EXAMPLES / script, argv))
-    process.start()
-    process.join(timeout=300)
-    assert process.exitcode == 0, (folder / "stderr.txt").read_text(encoding="utf-8")[-3000:]
-    return (folder / "stdout.txt").read_text(encoding="utf-8")
+Start = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _run_here(folder: Path, script: Path, argv: tuple[str, ...]) -> None:
-    os.chdir(folder)
-    for number, name in ((1, "stdout.txt"), (2, "stderr.txt")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
-    torch.set_num_threads(1)  # as in all tests
-    sys.argv = [str(script), *argv]
-    runpy.run_path(str(script), run_name="__main__")
+@pytest.fixture
+def start(template: Template, tmp_path: Path) -> Start:
+    """Runs a script in a process of its own, in the folder of the test, to its good end."""
+
+    def run(script: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        done = template.run([str(EXAMPLES / script), *argv], tmp_path, os.environ)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    return run
 
 
 def numbers(pattern: str, printed: str) -> list[float]:
@@ -55,8 +49,8 @@ def numbers(pattern: str, printed: str) -> list[float]:
     return [float(number) for number in ([found] if isinstance(found, str) else found)]
 
 
-def test_drop_in(tmp_path: Path) -> None:
-    printed = start(tmp_path, "drop_in.py", "--rows", "32", "--epochs", "2")
+def test_drop_in(start: Start, tmp_path: Path) -> None:
+    printed = start("drop_in.py", "--rows", "32", "--epochs", "2").stdout
     assert 0 <= numbers(r"Test accuracy: (0\.\d+)", printed)[0] <= 1
     spoiled, rows, most, found = numbers(
         r"(\d+) of (\d+) labels were spoiled; among the (\d+) most suspicious are (\d+) of them", printed
@@ -73,7 +67,7 @@ def test_drop_in_differs_from_a_trainer_script_by_its_import() -> None:
     assert "trainer = Trainer(" in source
 
 
-def test_own_csv(tmp_path: Path, encoder: str) -> None:
+def test_own_csv(start: Start, tmp_path: Path, encoder: str) -> None:
     rows = make_text_dataset(480, 4)
     right = pd.Series([label_names(4)[label] for label in rows["label"]])
     given = right.copy()
@@ -82,8 +76,9 @@ def test_own_csv(tmp_path: Path, encoder: str) -> None:
     table = pd.DataFrame({"id": [f"r{row}" for row in range(480)], "text": rows["text"], "label": given})
     table.to_csv(tmp_path / "rows.csv", index=False)
     argv = ("rows.csv", "--model", encoder, "--epochs", "5", "--learning_rate", "3e-3", "--min_confidence", "0.8")
-    printed = start(tmp_path, "own_csv.py", *argv)
+    printed = start("own_csv.py", *argv).stdout
     changed, of = numbers(r"(\d+) of (\d+) labels changed; .*", printed)
+    assert printed.splitlines()[1].startswith(f"{changed:.0f} of 480 rows will be relabelled: expected precision ")
     fixed = pd.read_csv(tmp_path / "rows_fixed.csv")
     assert list(fixed.columns) == ["id", "text", "label", "label_before_fix"]
     assert fixed["id"].tolist() == table["id"].tolist()
@@ -95,9 +90,9 @@ def test_own_csv(tmp_path: Path, encoder: str) -> None:
     assert pd.read_csv(tmp_path / "rows.csv").equals(table)
 
 
-def test_lora(tmp_path: Path, encoder: str) -> None:
+def test_lora(start: Start, tmp_path: Path, encoder: str) -> None:
     pytest.importorskip("peft", reason="PEFT is not installed (pip install peft)")
-    printed = start(tmp_path, "lora.py", "--rows", "48", "--epochs", "3", "--model", encoder)
+    printed = start("lora.py", "--rows", "48", "--epochs", "3", "--model", encoder).stdout
     assert printed.endswith("loaded again, it gives the same logits: yes\n")
     precision, chance = numbers(
         r"Finding the spoiled labels: average precision (\d\.\d+) \(by chance: (\d\.\d+)\)", printed
@@ -109,8 +104,8 @@ def test_lora(tmp_path: Path, encoder: str) -> None:
         assert all("lora_" in name or "classifier" in name for name in file.keys())  # noqa: SIM118
 
 
-def test_images(tmp_path: Path) -> None:
-    printed = start(tmp_path, "image_classification.py", "--rows", "600", "--epochs", "8")
+def test_images(start: Start, tmp_path: Path) -> None:
+    printed = start("image_classification.py", "--rows", "600", "--epochs", "8").stdout
     precision, chance = numbers(
         r"Finding the spoiled labels: average precision (\d\.\d+) \(by chance: (\d\.\d+)\)", printed
     )
@@ -118,16 +113,17 @@ def test_images(tmp_path: Path) -> None:
     assert precision > 2 * chance
 
 
-def test_hyperparameter_search(tmp_path: Path, encoder: str) -> None:
+def test_hyperparameter_search(start: Start, tmp_path: Path, encoder: str) -> None:
     pytest.importorskip("optuna", reason="optuna is not installed (pip install optuna)")
     argv = ("--trials", "2", "--rows", "48", "--epochs", "1", "--model", encoder)
-    printed = start(tmp_path, "hyperparameter_search.py", *argv)
+    done = start("hyperparameter_search.py", *argv)
+    printed = done.stdout
     number, best = numbers(r"Best of 2 trials: number (\d), accuracy (\d\.\d+)", printed)
     again, _, rows = numbers(r"Trained again: accuracy (\d\.\d+), (\d+) of (\d+) labels look wrong", printed)
     assert again == best, "the same settings and seed"
     assert rows == 48
     # What optuna says of its trials is what is trained again.
-    tried = re.findall(r"Trial (\d) finished .* and parameters: ({.*?})", (tmp_path / "stderr.txt").read_text())
+    tried = re.findall(r"Trial (\d) finished .* and parameters: ({.*?})", done.stderr)
     settings = re.findall(r"^  (\w+): (.*)$", printed, re.MULTILINE)
     assert {name: ast.literal_eval(value) for name, value in settings} == ast.literal_eval(
         dict(tried)[f"{number:.0f}"]
@@ -155,8 +151,8 @@ def test_two_processes(tmp_path: Path, encoder: str) -> None:
     assert printed.endswith("All 2 processes hold the same table: yes\n")
 
 
-def test_aum_to_report(tmp_path: Path) -> None:
-    printed = start(tmp_path, "aum_to_report.py", "--demo")
+def test_aum_to_report(start: Start, tmp_path: Path) -> None:
+    printed = start("aum_to_report.py", "--demo").stdout
     rows, marked = numbers(r"(\d+) rows in 10 epochs, (\d+) look mislabelled", printed)
     spoiled, right = numbers(r"Spoiled: (.*)%; of the rows that look mislabelled, (.*)% are", printed)
     assert rows == 1797

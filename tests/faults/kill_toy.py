@@ -26,7 +26,7 @@ from lane_hf import InputError
 from lane_hf.checkpoint import STATE_FILE
 from lane_hf.resume import last_whole_checkpoint
 
-EPOCHS, ROWS, SAVE_STEPS = 3, 64, 5  # 24 steps of 8 rows, saved at 5, 10, 15 and 20
+EPOCHS, ROWS, SAVE_STEPS = 3, 32, 3  # 12 steps of 8 rows, saved at 3, 6, 9 and 12; an epoch has 4
 STEPS = EPOCHS * ROWS // 8
 
 
