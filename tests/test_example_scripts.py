@@ -78,7 +78,7 @@ def test_own_csv(start: Start, tmp_path: Path, encoder: str) -> None:
     argv = ("rows.csv", "--model", encoder, "--epochs", "5", "--learning_rate", "3e-3", "--min_confidence", "0.8")
     printed = start("own_csv.py", *argv).stdout
     changed, of = numbers(r"(\d+) of (\d+) labels changed; .*", printed)
-    assert printed.splitlines()[1].startswith(f"{changed:.0f} of 480 rows will be relabelled: expected precision ")
+    assert f"\n{changed:.0f} of 480 rows will be relabelled: expected precision " in printed
     fixed = pd.read_csv(tmp_path / "rows_fixed.csv")
     assert list(fixed.columns) == ["id", "text", "label", "label_before_fix"]
     assert fixed["id"].tolist() == table["id"].tolist()
