@@ -8,7 +8,9 @@ do the same from the command line.
     python examples/own_csv.py reviews.csv --output reviews_fixed.csv
     python examples/own_csv.py reviews.csv --text_column review --label_column stars --min_confidence 0.95
 
-Written are the fixed file and, beside it, a log of the changes; nothing is overwritten.
+Written are the fixed file and, beside it, a log of the changes: read it. Nothing is overwritten.
+Takes: 8 minutes of processor time for 2,500 rows of the demo data, a fifth spoiled: 15 labels changed, 12 became
+right, wrong ones fell from 500 to 488. 600 rows were few for 25 labels: 3 changed, none became right, 120 stayed 120.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.datasets.columns import label_column_of, to_text_and_label
 from lane_hf.datasets.tables import read_table
 from lane_hf.packaged_model import default_model
-from lane_hf.report.fix import fix_table
+from lane_hf.report.fix import expectation, fix_table
 from lane_hf.table_writer import write_table
 
 
@@ -77,11 +79,11 @@ def main(argv=None):
     )
     trainer.train()
 
-    # 3. Look, then mend what is sure.
-    issues = trainer.label_issues()
+    issues = trainer.label_issues()  # 3. Look, then mend what is sure.
     rate = issues.noise_rate()
     print(f"Estimated share of wrong labels: {rate.estimate:.1%} ({rate.low:.1%} to {rate.high:.1%})")
     fixed = fix_table(table, issues, label_column=label_column, min_confidence=options.min_confidence)
+    print(expectation(issues, fixed.changes, "relabel"))
     write_table(fixed.data, output)
     write_table(fixed.changes, log)
     print(f"{len(fixed.changes)} of {len(table)} labels changed; those before stand in the column label_before_fix")

@@ -1,8 +1,11 @@
 """What every test needs: no network, no reporting, a cache of its own, few threads, and tiny things to train."""
 
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 # Before anything imports transformers, huggingface_hub or datasets: they read these once, at import.
@@ -27,6 +30,7 @@ import pytest
 import torch
 from datasets import Dataset
 from fake_hub import hub, hub_server  # noqa: F401 -- fixtures
+from forking import Template
 from hypothesis import settings
 from job import NAMES, Job
 from tiny import make_model, make_text_dataset, make_tokenizer
@@ -40,8 +44,23 @@ settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("lane_hf")
 
 
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at what is there for good: each start of a training asks for several."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_DATASETS_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """What scripts are forked from that would import the large packages first."""
+    wanted = ("lane_hf.trainer", "lane_hf.report.html", "matplotlib.pyplot", "peft")
+    template = Template(modules=[name for name in wanted if find_spec(name.split(".")[0])])
+    yield template
+    template.stop()
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import textwrap
 import threading
@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from fake_hub_api import OWNER, Call, answer
 from fake_hub_repo import LFS_SUFFIXES, Blob, Commit, HubError, Repo
+from forking import Template
 
 # What the client must not inherit: it would stay offline, or read caches and tokens that are not the test's.
 INHERITED = (
@@ -62,6 +64,9 @@ class FakeHub:
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+        self.home = Path(tempfile.mkdtemp(prefix="hub_client_"))
+        self._template: Template | None = None
+
     def reset(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.requests: list[Request] = []
@@ -71,6 +76,28 @@ class FakeHub:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        if self._template is not None:
+            self._template.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a client with the owner's token, as the test's environment now is."""
+        return {
+            **{name: value for name, value in os.environ.items() if name not in INHERITED},
+            "HF_ENDPOINT": self.address,
+            "HF_HOME": str(self.home),
+            "HF_TOKEN": OWNER,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+
+    def template(self) -> Template:
+        """Return what clients are forked from; it is started for the first of them."""
+        if self._template is None:
+            self._template = Template(self.environment())
+        return self._template
 
     def create(
         self, name: str, kind: str = "model", private: bool = False, files: dict[str, bytes] | None = None
@@ -197,25 +224,11 @@ def hub(hub_server: FakeHub) -> FakeHub:
 def run_client(code: str, hub: FakeHub, **environment: str | None) -> subprocess.CompletedProcess[str]:
     """Run Python that talks to `hub`, with its owner's token and an empty cache; a variable of None is taken away.
 
-    A process of its own: the client reads the address, the token and whether it is offline once, when it is imported.
+    A process of its own, forked from one that has imported the client: this reads where the Hub is, where its cache is
+    and whether it is offline when it is imported, and the rest when it is needed.
     """
-    with tempfile.TemporaryDirectory(prefix="hub_client_") as home:
-        variables: dict[str, str | None] = {
-            **{name: value for name, value in os.environ.items() if name not in INHERITED},
-            "HF_ENDPOINT": hub.address,
-            "HF_HOME": home,
-            "HF_TOKEN": OWNER,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-            **environment,
-        }
-        return subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            env={name: value for name, value in variables.items() if value is not None},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    variables = {**hub.environment(), **environment}
+    for path in hub.home.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    given = {name: value for name, value in variables.items() if value is not None}
+    return hub.template().run(["-c", textwrap.dedent(code)], Path.cwd(), given)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forking import Template
 from tiny import make_model, make_tokenizer
 from transformers import AutoModelForSequenceClassification
 
@@ -59,10 +60,11 @@ def test_the_script_trains_evaluates_and_summarises(folder: Path) -> None:
     assert AutoModelForSequenceClassification.from_pretrained(folder / "out").config.id2label == {0: "0", 1: "1"}
 
 
-def test_the_script_ends_with_one_line_and_status_2_if_the_input_is_wrong(folder: Path) -> None:
+def test_the_script_ends_with_one_line_and_status_2_if_the_input_is_wrong(folder: Path, template: Template) -> None:
     with (folder / "train.csv").open("a", encoding="utf-8") as file:
         file.write("\none,two,three\n")
-    done = start(folder, "--train_file", "train.csv", "--model_name_or_path", "model", "--output_dir", "out")
+    argv = ["--train_file", "train.csv", "--model_name_or_path", "model", "--output_dir", "out"]
+    done = template.run([str(SCRIPT), *argv], folder, os.environ)
     assert done.returncode == 2
     assert done.stderr == (
         "error: train.csv, line 18: 3 fields, but the first line names 2 columns (text, label). Quote fields that "

@@ -29,6 +29,7 @@ def test_the_train_file_is_fixed_into_another(run: Run, lane: Lane, tmp_path: Pa
     first = said.splitlines()[0]
     assert first.startswith(f"{len(expected.changes)} of {ROWS} rows will be {action}")
     assert "expected precision" in first
+    assert ("Warning: 20 rows for each label are few" in first) == (action == "relabel")
     assert run.train_file.read_bytes() == before
 
 

@@ -69,6 +69,7 @@ def test_runs_side_by_side(run: Run, lane: Lane, tmp_path: Path) -> None:
     table.to_parquet(other / "label_issues.parquet", index=False)
     said = json.loads(lane("compare", run.folder, other, "--json"))
     assert said["runs"][str(other)]["test_accuracy"] == 0.5
+    assert said["runs"][str(other)]["noise_rate"] == pytest.approx(run.issues.noise_rate().estimate)
     assert said["settings_that_differ"] == {"seed": {str(run.folder): 1, str(other): 2}}
     number = int(run.issues["is_issue"].sum())
     assert said["agreement"][0]["in_common"] == number - 1

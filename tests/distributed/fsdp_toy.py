@@ -1,5 +1,6 @@
 """Train a tiny LaneTrainer sharded by FSDP2, and save what it knows; resume from a checkpoint if there is one."""
 
+import gc
 import json
 import os
 import sys
@@ -45,7 +46,7 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     state_dict_type = options.pop("state_dict_type", "FULL_STATE_DICT")
     if sharded:
         options |= {"fsdp": True, "fsdp_config": {"state_dict_type": state_dict_type}}
-    data = make_text_dataset(61, 4, 0, tokenizer=make_tokenizer())
+    data = make_text_dataset(37, 4, 0, tokenizer=make_tokenizer())
     settings = {
         "num_train_epochs": 3,
         "optim": "sgd",
@@ -72,11 +73,16 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-if __name__ == "__main__":
-    output = Path(sys.argv[1])
+def main(output: Path, scenarios: dict[str, dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     allow_processors()
-    for name, options in json.loads(sys.argv[2]).items():
+    gc.collect()
+    gc.freeze()  # each start of a training collects garbage: it need not look at what was imported
+    for name, options in scenarios.items():
         learned = learn(output / options.pop("folder", name), options)
         if os.environ.get("RANK", "0") == "0":
             torch.save(learned, output / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

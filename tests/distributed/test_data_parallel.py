@@ -1,43 +1,44 @@
 """Several real processes with small batches learn what one process with the whole batch learns.
 
-61 rows in steps of 12: in the last step of an epoch one row is left, so that the other processes get nothing but rows
+37 rows in steps of 12: in the last step of an epoch one row is left, so that the other processes get nothing but rows
 that fill up, which must not count.
 """
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from launching import launch
+from launching import fork_each, learned_of
 
 SCRIPT = Path(__file__).with_name("train_toy.py")
 SPLIT = {"dispatch_batches": True, "split_batches": True}
 CONTRASTIVE = {"contrastive": "lscl", "gather_across_devices": True, "contrastive_weight": 0.1}
+LONGER = {"num_rows": 61}  # six batches an epoch, so that two are left over after one step of four
+# Trainer groups rows by length in portions that depend on the batch of one process: here 12 rows, whatever that is.
 SCENARIOS: dict[str, dict[str, Any]] = {
     "gaussian": {"weighting": "gaussian"},
     "mixture": {"weighting": "mixture"},
     "posterior": {"weighting": "posterior", "bootstrap": "candidate", "wait_for_labels": True},
     "class_similarity": {"similarity": "class"},
-    "even": {"num_rows": 60},
-    "seven_left": {"num_rows": 55},
+    "even": {"num_rows": 36},
+    "seven_left": {"num_rows": 31},
     "fewer_rows_than_a_step": {"num_rows": 5},
     "one_row_a_process": {"num_rows": 3, "global_batch": 6},
-    "accumulation_2": {"gradient_accumulation_steps": 2},
-    "accumulation_4": {"gradient_accumulation_steps": 4},
+    "accumulation_2": {**LONGER, "gradient_accumulation_steps": 2},
+    "accumulation_4": {**LONGER, "gradient_accumulation_steps": 4},
     "split_batches": {"sharing": {"split_batches": True}},
     "dispatch": {"sharing": SPLIT, "fixed_width": True},
     "drop_last": {"dataloader_drop_last": True},
-    "length_groups": {"train_sampling_strategy": "group_by_length"},
+    "length_groups": {**LONGER, "train_sampling_strategy": "group_by_length"},
     "plain": {"trainer": "plain"},
     "views": {"views": True},
     "lscl": CONTRASTIVE,
     "lscl_into_auxiliary": {**CONTRASTIVE, "aux_contrastive_grad": True},
     "lane_lcl": {**CONTRASTIVE, "contrastive": "lcl"},
     "scl_views": {**CONTRASTIVE, "contrastive": "scl", "views": True},
-    "lscl_accumulation": {**CONTRASTIVE, "gradient_accumulation_steps": 2},
+    "lscl_accumulation": {**CONTRASTIVE, **LONGER, "gradient_accumulation_steps": 2},
     "shared_auxiliary": {"auxiliary": "shared"},
 }
 # What three processes can show besides: an odd number, and more processes than rows in a step.
@@ -69,27 +70,26 @@ DRAWN: dict[str, dict[str, Any]] = {
 # In one and in two processes: what three show of rows that fill up, LANE has shown.
 OF_METHODS = {name: {"trainer": name, **options} for name, options in {**METHODS, **DRAWN}.items()}
 FAULTS = {"meddled": {"meddle": True}}
-# Dropout makes the processes draw different numbers of random numbers; 8 is in the middle of the second epoch.
-DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 4}
+# Dropout makes the processes draw different numbers of random numbers; 6 is in the middle of the second epoch.
+DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 3}
 RESUMED = {
     f"{name}{suffix}": {**DRAWING, "train_sampling_strategy": strategy, "folder": name, **resume}
     for name, strategy in (("at_random", "random"), ("by_length", "group_by_length"))
-    for suffix, resume in (("", {}), ("_resumed", {"resume": "checkpoint-8"}))
+    for suffix, resume in (("", {}), ("_resumed", {"resume": "checkpoint-6"}))
 }
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
-    """What 1, 2 and 3 processes learn in each scenario; one launch each, since starting costs more than training."""
-    results: dict[int, dict[str, Any]] = {}
+    """What 1, 2 and 3 processes learn in each scenario; one start for all, since that costs more than training."""
+    tasks: dict[int, tuple[Path, dict[str, Any]]] = {}
     for processes in (1, 2, 3):
-        folder = tmp_path_factory.mktemp(f"processes_{processes}")
         own = SCENARIOS if processes < 3 else {name: SCENARIOS[name] for name in OF_THREE}
         scenarios = {**own, **RESUMED, **({} if processes == 1 else FAULTS)}
         scenarios |= OF_METHODS if processes < 3 else {}
-        launch(SCRIPT, processes, str(folder), json.dumps(scenarios))
-        results[processes] = {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in scenarios}
-    return results
+        tasks[processes] = (tmp_path_factory.mktemp(f"processes_{processes}"), scenarios)
+    fork_each(SCRIPT, tasks)
+    return learned_of(tasks)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,16 @@ def test_methods_that_draw_keep_equal_copies(
     result = learned[processes][scenario]
     assert "error" not in result  # of check_replicas
     assert result["processes"] == processes
-    assert len(result["loss"]) == 18
+    assert len(result["loss"]) == 12
     assert all(abs(loss) < 100 for loss in result["loss"])
     assert torch.isfinite(result["scores"]).all()
 
 
 def test_weights_and_contrastive_terms_were_at_work(learned: dict[int, dict[str, Any]]) -> None:
-    assert min(learned[1]["gaussian"]["weights"]) < 1
+    for weighting in ("gaussian", "mixture", "posterior"):
+        assert min(learned[1][weighting]["weights"]) < 0.9
     # In the last step of an epoch a single row is left, which has no pairs.
-    assert sum(value != 0 for value in learned[1]["lscl"]["contrastive"]) == 15
+    assert sum(value != 0 for value in learned[1]["lscl"]["contrastive"]) == 9
     before, after = learned[1]["gaussian"]["classifier"], learned[1]["lscl"]["classifier"]
     assert any(not torch.allclose(before[name], after[name], atol=1e-3) for name in before)
 

@@ -1,5 +1,6 @@
 """Train tiny trainers, in as many processes as the launcher starts, and save what the main process knows of each."""
 
+import gc
 import json
 import os
 import sys
@@ -44,7 +45,7 @@ def make(folder: Path, options: dict[str, Any]) -> Any:
         options = {**method.fixed, **options}
     if name in STAGES:
         options["model_init"] = lambda: make_model("bert", dropout=0.0)
-    num_rows, batch_size = options.pop("num_rows", 61), options.pop("global_batch", 12)
+    num_rows, batch_size = options.pop("num_rows", 37), options.pop("global_batch", 12)
     if options.pop("views", False):
         # The same words in another order: a view that depends on nothing but the row.
         view = TokenView(lambda ids, seed: [ids[0], *reversed(ids[1:-1]), ids[-1]])
@@ -99,10 +100,15 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-if __name__ == "__main__":
-    output = Path(sys.argv[1])
+def main(output: Path, scenarios: dict[str, dict[str, Any]]) -> None:
     torch.set_num_threads(1)
-    for name, options in json.loads(sys.argv[2]).items():
+    gc.collect()
+    gc.freeze()  # each start of a training collects garbage: it need not look at what was imported
+    for name, options in scenarios.items():
         learned = learn(output / options.pop("folder", "run"), options)
         if os.environ.get("RANK", "0") == "0":
             torch.save(learned, output / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -3,6 +3,7 @@
 Everything heavy is imported once; each run is a process of its own, forked from this one: the kills are real.
 """
 
+import gc
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from lane_hf import InputError
 from lane_hf.checkpoint import STATE_FILE
 from lane_hf.resume import last_whole_checkpoint
 
-EPOCHS, ROWS, SAVE_STEPS = 3, 64, 5  # 24 steps of 8 rows, saved at 5, 10, 15 and 20
+EPOCHS, ROWS, SAVE_STEPS = 3, 32, 3  # 12 steps of 8 rows, saved at 3, 6, 9 and 12; an epoch has 4
 STEPS = EPOCHS * ROWS // 8
 
 
@@ -63,6 +64,12 @@ def train(folder: Path, step: int | None) -> None:
     save_file(flat, folder / "learned.safetensors")
     trainer.label_issues().to_parquet(folder / "issues.parquet")
     (folder / "done").touch()
+
+
+def freeze() -> None:
+    """Have the processes that are forked not look for garbage in what was imported: that copies all of it for each."""
+    gc.collect()
+    gc.freeze()
 
 
 def in_a_process(run: Callable[[], None], kill_after: float | None = None) -> int:
@@ -164,6 +171,7 @@ def kill_while_saving(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    freeze()
     output, at_steps, at_times, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     result = main(output, at_steps, at_times, seed)
     result["saving"] = kill_while_saving(output)

@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from kill_toy import in_a_process
+from kill_toy import freeze, in_a_process
 from safetensors.torch import load_file, save_file
 from tiny import make_model, make_tokenizer
 from training import dataset_for, make_trainer
@@ -110,5 +110,6 @@ def main(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    freeze()
     output = Path(sys.argv[1])
     (output / "outcomes.json").write_text(json.dumps(main(output)))

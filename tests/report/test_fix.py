@@ -84,6 +84,23 @@ def test_a_dataset_keeps_its_features_and_says_first_what_to_expect(capsys: pyte
     assert dropped["more"][:] == fix_table(table, issues, label_column="label", action="drop").data["more"].tolist()
 
 
+@pytest.mark.parametrize(("rows", "few"), [(192, False), (188, True)])
+def test_few_rows_for_each_label_are_warned_of(rows: int, few: bool, capsys: pytest.CaptureFixture) -> None:
+    issues = make_issues(rows + 2)  # two of them were not seen
+    names = issues.label_names
+    issues.dataset = Dataset.from_dict(
+        {"label": issues.set_index("row_id").sort_index()["given_label"].fillna("ant").tolist()}
+    ).cast_column("label", ClassLabel(names=names))
+    issues.fix(min_confidence=0.5)
+    said = capsys.readouterr().out
+    warning = (
+        "(the new labels are right). Warning: 47 rows for each label are few (48 were enough where it was measured)"
+    )
+    assert (warning in said, "Warning" in said) == (few, few)
+    issues.fix(action="drop")  # whether a label is wrong is known with fewer rows
+    assert "Warning" not in capsys.readouterr().out
+
+
 def test_the_table_fixes_the_data_set_that_it_knows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     table, issues = case()
     issues.dataset = as_dataset(table)
