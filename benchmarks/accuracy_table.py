@@ -27,6 +27,7 @@ from typing import Any
 from documents import replace_table
 
 NOTHING = "-"
+BASES = ("plain", "lane")  # what everything is compared with
 Line = dict[str, Any]
 COLUMNS: dict[str, tuple[Callable[[Line], float | None], int]] = {
     "last accuracy": (lambda line: 100 * line["epochs"][-1]["test_accuracy"], 1),
@@ -177,6 +178,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
     parser.add_argument("--noise", nargs="+", help="only these noises")
+    parser.add_argument(
+        "--variants", choices=["also", "none", "only"], default="also", help="methods with settings, as lane[...]"
+    )
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--overview", action="store_true", help="one table of all cells instead")
     kinds.add_argument(
@@ -189,6 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [json.loads(text) for text in texts if text.strip()]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
+    if args.variants != "also":
+        lines = [
+            line for line in lines if line["method"] in BASES or ("[" in line["method"]) is (args.variants == "only")
+        ]
     content = f"{summary(lines)}\n" if args.summary else f"{overview(lines)}\n" if args.overview else report(lines)
     if args.into is None:
         sys.stdout.write(content)

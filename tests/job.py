@@ -46,7 +46,9 @@ class Job:
             "model_name_or_path": self.model,
             "output_dir": self.output_dir,
             "num_train_epochs": 1,
-            "weighting_warmup": 0 if changes.get("method", "lane") == "lane" else None,
+            **(
+                {"weighting_warmup": 0, "weighting_warmup_steps": 0} if changes.get("method", "lane") == "lane" else {}
+            ),
             "learning_rate": 1e-3,
             "bf16": False,
             "disable_tqdm": True,

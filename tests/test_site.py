@@ -33,6 +33,7 @@ WHOLE_MODULES = [
     "weighting",
     "mixture",
     "noise_probability",
+    "learned_labels",
     "soft_targets",
     "contrastive",
     "mixup",
