@@ -106,7 +106,7 @@ def estimate_noise(
 
 
 def _mixture_doubts(margins: Tensor, labels: Tensor, num_labels: int) -> Tensor:
-    return 1 - label_probability(margins, fit_mixture(margins, labels, num_labels), labels)
+    return 1 - label_probability(margins, fit_mixture(margins, labels, num_labels, always_pooled=False), labels)
 
 
 def _transitions(

@@ -36,12 +36,33 @@ from job import NAMES, Job
 from tiny import make_model, make_text_dataset, make_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+TESTS = Path(__file__).parent
 _DATASETS_CACHE = os.environ["HF_DATASETS_CACHE"]
 
 torch.set_num_threads(1)
 # No deadline: a loaded machine is not a bug. In continuous integration the same examples every time.
 settings.register_profile("lane_hf", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lane_hf")
+
+
+# Files that take half a minute or more, the longest first: with several workers, whose share is a file, none of them
+# must be left for one worker at the end while the others have nothing to do.
+LONG = (
+    *("distributed/test_data_parallel.py", "test_compile.py", "report/test_html_browser.py", "hub/test_push.py"),
+    *("test_example_scripts.py", "faults/test_kills.py", "distributed/test_fsdp2.py", "distributed/test_two_hosts.py"),
+    *("test_notebook.py", "baselines/test_aum.py", "faults/test_stage_kills.py", "test_site.py"),
+    *("distributed/test_run_lane.py", "report/test_html.py"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files that have the most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {TESTS / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
 def pytest_collection_finish() -> None:

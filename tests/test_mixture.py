@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from lane_hf import mixture as module
 from lane_hf.mixture import Mixture, clean_probability, fit_mixture
 
 # Sizes, means and standard deviations of the lower and the higher hump.
@@ -115,6 +116,18 @@ def test_groups_that_are_too_small_get_the_mixture_over_all(rare: int) -> None:
     mixture = fit_mixture(values, groups, 4)
     borrowed = [one(mixture, group) == one(mixture) for group in range(4)]
     assert borrowed == [False, True, rare < 10, False]
+
+
+@pytest.mark.parametrize("rare", [0, 9, 10])
+def test_the_mixture_over_all_is_fitted_only_if_a_group_needs_it(rare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.cat([draw("separated"), draw("overlapping") + 5, torch.linspace(-9.0, -5.0, rare)])
+    groups = torch.cat([torch.zeros(1000), torch.full((1000,), 3), torch.full((rare,), 2)]).long()
+    expected = fit_mixture(values, groups, 4)
+    numbers, fit = [], module._fit
+    monkeypatch.setattr(module, "_fit", lambda *given: numbers.append(given[-1]) or fit(*given))
+    mixture = fit_mixture(values, groups, 4, always_pooled=False)
+    assert numbers == ([4, 1] if rare == 9 else [4])
+    assert torch.equal(clean_probability(values, mixture, groups), clean_probability(values, expected, groups))
 
 
 @pytest.mark.parametrize("value", [-5.0, 0.1, 0.0])

@@ -73,7 +73,7 @@ def estimated_noise_rate(rows: RowStatistics) -> float:
         return 0.0
     # In main memory, where sums have one order: every process must get the same rate.
     margins, labels = rows.average_margin().cpu()[seen], rows.labels.cpu()[seen]
-    mixture = fit_mixture(margins, labels, int(labels.max()) + 1)
+    mixture = fit_mixture(margins, labels, int(labels.max()) + 1, always_pooled=False)
     return float(1 - label_probability(margins, mixture, labels).double().mean())
 
 
