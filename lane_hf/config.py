@@ -24,6 +24,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "similarity": "sample",
         "contrastive": "lscl",
         "contrastive_weight": 1.0,
+        "contrastive_min_steps": 0,
         "aux_contrastive_grad": True,
     }
 )
@@ -137,6 +138,13 @@ class LaneConfig(MethodConfig):
         },
     )
     contrastive_weight: float = field(default=0.3, metadata={"help": "Factor of the contrastive term in the loss."})
+    contrastive_min_steps: int = field(
+        default=500,
+        metadata={
+            "help": "A training of fewer optimizer steps is done without the contrastive term: it slows down the "
+            "first steps, and a short training has no time to make up for it."
+        },
+    )
     temperature: float = field(default=0.3, metadata={"help": "Temperature of the contrastive term."})
     aux_contrastive_grad: bool = field(
         default=False,
@@ -197,8 +205,9 @@ class LaneConfig(MethodConfig):
             raise InputError(f"contrastive_weight must be finite and not negative, got {self.contrastive_weight}")
         if not self.weighting_warmup >= 0:
             raise InputError(f"weighting_warmup must not be negative, got {self.weighting_warmup}")
-        if not self.weighting_warmup_steps >= 0:
-            raise InputError(f"weighting_warmup_steps must not be negative, got {self.weighting_warmup_steps}")
+        for name in ("weighting_warmup_steps", "contrastive_min_steps"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise InputError(f"threshold must be a finite number, got {self.threshold}")
         if self.auxiliary == "none" and self.contrastive in ("lscl", "lcl"):

@@ -131,7 +131,8 @@ class JointTrainer(RowTrainer):
         classifier, joint = self.model, self.joint_model
         if joint is None or joint.model is not classifier:
             joint = self.model_wrapped = self.make_joint(classifier)
-        # Else train() is called again, and both networks are wrapped already.
+        else:  # train() is called again, and both networks are wrapped already
+            joint.ask_for_embeddings(self.needs_embeddings)
         with self._model_is(joint):
             return super()._prepare_for_training(*args, **kwargs)
 

@@ -90,7 +90,11 @@ class JointModel(nn.Module):
         self.auxiliary_stride = auxiliary_stride
         self.model = model
         self.auxiliary = auxiliary
-        self.needs_embeddings = needs_embeddings or getattr(auxiliary, "needs_embeddings", False)
+        self.ask_for_embeddings(needs_embeddings)
+
+    def ask_for_embeddings(self, wanted: bool) -> None:
+        """Say whether the embeddings are wanted; a network on top of the classifier needs them in any case."""
+        self.needs_embeddings = wanted or getattr(self.auxiliary, "needs_embeddings", False)
 
     @property
     def _no_split_modules(self) -> list[str]:

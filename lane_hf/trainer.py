@@ -89,6 +89,7 @@ class LaneTrainer(JointTrainer):
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
             if self.args.auxiliary == "none":
                 self.args.auxiliary = "full"  # by default there is none, but here is one
+        self._contrasts = self.args.contrastive != "none"
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
         # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.
@@ -108,7 +109,7 @@ class LaneTrainer(JointTrainer):
     @property
     def needs_embeddings(self) -> bool:  # type: ignore[override]  # here it depends on the arguments
         """Whether there is a contrastive term."""
-        return self.args.contrastive != "none"
+        return self._contrasts
 
     @property
     def auxiliary_stride(self) -> int:
@@ -128,6 +129,7 @@ class LaneTrainer(JointTrainer):
 
     def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
         self._warn_if_weights_never_apply(max_steps)
+        self._contrasts = self.args.contrastive != "none" and max_steps >= self.args.contrastive_min_steps
         return super()._prepare_for_training(max_steps, *args, **kwargs)
 
     def _warn_if_weights_never_apply(self, max_steps: int) -> None:
@@ -175,7 +177,7 @@ class LaneTrainer(JointTrainer):
         if loss_aux is not None:
             loss = loss + loss_aux
             self.log_term("loss_aux", loss_aux)
-        if self.args.contrastive != "none":
+        if self._contrasts:
             loss_contrastive = self._contrastive_term(outputs["embeddings"], believed, aux_probs, rows)
             loss = loss + self.args.contrastive_weight * loss_contrastive
             self.log_term("loss_contrastive", loss_contrastive)

@@ -66,6 +66,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "aux_smoothing": ("0", 0.0),
         "contrastive": ("lcl", "lcl"),
         "contrastive_weight": ("2", 2.0),
+        "contrastive_min_steps": ("7", 7),
         "temperature": ("0.7", 0.7),
         "aux_contrastive_grad": ("True", True),
         "auxiliary_on_views": ("True", True),
@@ -105,6 +106,7 @@ def test_the_paper_differs_from_the_defaults_where_it_should(tmp_path: Path) -> 
         "wait_for_labels": False,
         "contrastive": "lscl",
         "contrastive_weight": 1.0,
+        "contrastive_min_steps": 0,
         "aux_contrastive_grad": True,
     }
 
@@ -195,6 +197,8 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"temperature": 0.0}, "temperature must be a finite number above 0, got 0.0"),
     ({"temperature": math.nan}, "temperature must be a finite number above 0, got nan"),
     ({"temperature": math.inf}, "temperature must be a finite number above 0, got inf"),
+    ({"weighting_warmup_steps": -1}, "weighting_warmup_steps must not be negative, got -1"),
+    ({"contrastive_min_steps": -1}, "contrastive_min_steps must not be negative, got -1"),
     ({"weighting_warmup": -1.0}, "weighting_warmup must not be negative, got -1.0"),
     ({"weighting_warmup": math.nan}, "weighting_warmup must not be negative, got nan"),
     ({"contrastive_weight": -0.5}, "contrastive_weight must be finite and not negative, got -0.5"),

@@ -92,6 +92,30 @@ def test_every_term_is_logged(tmp_path: Path) -> None:
     assert logged(trainer, "loss") == pytest.approx(total, abs=1e-4)
 
 
+def test_a_short_training_is_done_without_the_contrastive_term(tmp_path: Path) -> None:
+    long = make_trainer(tmp_path, contrastive="scl", auxiliary="none", contrastive_min_steps=16)
+    short = make_trainer(tmp_path, contrastive="scl", auxiliary="none", contrastive_min_steps=17)
+    for trainer in (long, short):
+        trainer.train()
+        assert trainer.state.global_step == 16
+    assert len(logged(long, "loss_contrastive")) == 16
+    assert logged(short, "loss_contrastive") == []
+    # A longer run of the same trainer has it.
+    short.args.num_train_epochs = 3
+    short.train()
+    assert len(logged(short, "loss_contrastive")) == 24
+
+
+def test_no_weights_before_so_many_steps(tmp_path: Path) -> None:
+    options = {"weighting": "gaussian", "threshold": 2.0, "weighting_warmup": 0.0}  # weights below 1 from the start
+    trainer = make_trainer(tmp_path, weighting_warmup_steps=10, **options)
+    trainer.train()
+    assert logged(trainer, "lane/mean_weight")[:10] == [1.0] * 10
+    assert max(logged(trainer, "lane/mean_weight")[10:]) < 1
+    with pytest.warns(UserWarning, match=r"weighting_warmup_steps=16 covers all 16 steps.*Train longer, or lower it"):
+        make_trainer(tmp_path, weighting_warmup_steps=16, **options).train()
+
+
 def test_logs_average_over_the_steps_between(tmp_path: Path) -> None:
     every = make_trainer(tmp_path / "every", dropout=0.0)
     every.train()

@@ -20,6 +20,7 @@ def arguments(output_dir: Path, kind: type[TrainingArguments] = LaneConfig, **ch
         # Two networks, whose machinery most tests are about.
         two = {"weighting_warmup": 1.0, "auxiliary": "full", "weighting": "mixture", "bootstrap": "none"}
         two |= {"wait_for_labels": False, "contrastive": "none", "weighting_warmup_steps": 0}
+        two["contrastive_min_steps"] = 0
         changes = {**two, **changes}
     settings = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "seed": 1}
     return kind(output_dir=str(output_dir), **{**QUIET, **settings, **changes})
