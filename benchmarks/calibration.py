@@ -112,7 +112,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
                 points = [(each["mean"], each["share"]) for each in line[name] if each["rows"] >= least]
                 label = line["table"] if name == "noise_bins" else None
                 ax.plot(*zip(*points, strict=True), marker=marker, markersize=4, linewidth=1, label=label)
-            ax.set(xlabel=f"probability that {words}", ylabel="share of the rows for which it was true")
+            ax.set(xlabel=f"probability that {words}", ylabel="share that was true")
         figure.legend(loc="outside lower center", fontsize=6.5, frameon=False)
         figure.savefig(path, metadata={"Date": None})
 
