@@ -181,7 +181,7 @@ COMPLETED: dict[str, tuple[list[str], list[str]]] = {
     "the rest of a value": (["fix", "run", "--action", "dr"], ["drop"]),
     "a value after =": (["fix", "run", "--action", "=", "dr"], ["drop"]),
     "all values after =": (["fix", "run", "--action", "="], ["relabel", "drop", "review"]),
-    "an option of training": (["train", "--weighting_w"], ["--weighting_warmup"]),
+    "an option of training": (["train", "--weighting_w"], ["--weighting_warmup", "--weighting_warmup_steps"]),
     "an option of another method": (["train", "--percentil"], ["--percentile"]),
     "a value of training": (["train", "--auxiliary", "sh"], ["shared"]),
     "a method": (["train", "--method", "au"], ["aum"]),
