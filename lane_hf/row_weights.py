@@ -143,7 +143,7 @@ class RowWeights:
         mixture = self._mixture or Mixture(*(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
         copies = {name: parameter.clone() for name, parameter in mixture._asdict().items()}
         learned = {f"learned_{name}": value for name, value in self._learned.state_dict().items()}
-        own = {"posterior": self._posterior.to("cpu", copy=True), "known": self._shares.clone()}
+        own = {"posterior": self._posterior.to("cpu", copy=True), "label_shares": self._shares.clone()}
         return {**copies, **learned, **own, "epoch": torch.tensor(self._mixture_epoch)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -157,7 +157,7 @@ class RowWeights:
         mixture = Mixture(*(state[name].clone() for name in Mixture._fields))
         by_posterior = self._config.weighting == "posterior"
         self._mixture = mixture if self._mixture_epoch >= 0 and not by_posterior else None
-        self._posterior, self._shares = state["posterior"].clone(), state["known"].clone()
+        self._posterior, self._shares = state["posterior"].clone(), state["label_shares"].clone()
         prefix = "learned_"
         learned = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         self._learned.load_state_dict(learned)

@@ -41,7 +41,10 @@ class LaneTrainer(JointTrainer):
     2. the averages give the rows' weights (Eq. 4 to 6, a mixture per label, or the probability that the label is
        right);
     3. loss = mean(weight * CE) + mean(CE of the auxiliary) + contrastive_weight * contrastive term (Eq. 7 to 9);
-       with `bootstrap`, what a label loses in weight goes to the classifier's own prediction as target.
+       by `bootstrap`, what a label loses in weight goes to the row's candidate, or to the classifier's own prediction.
+
+    Weights begin after `weighting_warmup` and `weighting_warmup_steps`; a training of fewer than
+    `contrastive_min_steps` steps has no contrastive term.
 
     Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and
     `lane/share_below_half` of the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the

@@ -97,7 +97,10 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap
     else:
         expected = (losses * weights).mean()
     assert second == pytest.approx(expected.item(), abs=1e-4)
-    assert second < first or bootstrap == "candidate"
+    if bootstrap == "candidate":  # may be no easier than the label that was given
+        assert second != pytest.approx(first, abs=1e-3)
+    else:
+        assert second < first
 
 
 @pytest.mark.parametrize("bootstrap", ["candidate", "none"])

@@ -57,7 +57,7 @@ def assert_finite(trainer: Trainer) -> None:
     entries = trainer.state.log_history
     assert any("loss_ce" in entry or "loss_method" in entry for entry in entries)
     # A step that a loss scaler skips has a gradient that is not finite, and Trainer logs its norm.
-    skippable = {"grad_norm"} if trainer.args.fp16 else set()
+    skippable = {"grad_norm"} if trainer.accelerator.scaler is not None else set()
     assert all(math.isfinite(value) for entry in entries for name, value in entry.items() if name not in skippable)
     assert not trainer.label_issues().isna().any(axis=None)
 

@@ -64,13 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _facts(record: "RunRecord") -> dict[str, Any]:
+    from ..report.estimates import estimated_rate
+
     issues = record.issues
     facts = {"method": group_of(record.settings, "RunConfig").get("method")}
     facts |= {name: record.metrics.get(name) for name in _METRICS}
     number = int(issues["is_issue"].sum())
-    # The estimate alone: its interval takes seconds, and is not shown.
-    rate = float(issues.loc[issues["visits"] > 0, "noise_probability"].mean())
-    return {**facts, "rows": len(issues), "issues": number, "noise_rate": rate}
+    return {**facts, "rows": len(issues), "issues": number, "noise_rate": estimated_rate(issues)}
 
 
 def _settings(record: "RunRecord") -> dict[str, Any]:

@@ -63,7 +63,6 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     seen = table[table["visits"] > 0]
     if seen.empty:
         return NoiseRate(np.nan, np.nan, np.nan)
-    estimate = float(seen["noise_probability"].mean())
     margins, (labels, others) = torch.tensor(seen["aum"].to_numpy()), _given_and_others(seen)
     confidence = torch.tensor(seen["confidence"].to_numpy(np.float32)) if seen["confidence"].notna().all() else None
     generator, size = torch.Generator().manual_seed(seed), min(len(seen), _LARGEST_SAMPLE)
@@ -72,7 +71,18 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     # Around the estimate, so that it always lies inside, as wide as the resamples are around their middle.
     low, high = np.quantile(rates, _INTERVAL) - np.median(rates)
     shrink = np.sqrt(size / len(seen))
+    estimate = estimated_rate(table)
     return NoiseRate(estimate, max(0.0, estimate + shrink * low), min(1.0, estimate + shrink * high))
+
+
+def estimated_rate(table: pd.DataFrame) -> float:
+    """Return the estimate of [`noise_rate`] alone, without the interval, which takes seconds; NaN if no row was seen.
+
+    Example:
+        >>> estimated_rate(pd.DataFrame({"noise_probability": [1.0, 0.5, 0.9], "visits": [2, 1, 0]}))
+        0.75
+    """
+    return float(table.loc[table["visits"] > 0, "noise_probability"].mean())
 
 
 def _given_and_others(seen: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor | None]:
