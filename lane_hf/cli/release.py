@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..release import RUNS
 from . import push
 from .output import add_json_argument, as_json, say, say_result, say_table
 
-_RUNS = Path("runs")
 _CARDS = "model_cards"
 _MORE = "Further arguments are those of lane train (see lane train --help) and override the recipe."
 
@@ -25,19 +25,20 @@ def add(commands: Any) -> None:
     train = actions.add_parser("train", help="train a checkpoint from its recipe", epilog=_MORE)
     train.add_argument("name", help="of the recipe, such as goemotions-bert")
     train.add_argument("--data_dir", help="folder with the files of the data set, where it is not on the Hub")
-    train.add_argument("--output_dir", help=f"where everything is written (default: {_RUNS}/NAME)")
+    train.add_argument("--output_dir", help=f"where everything is written (default: {RUNS}/NAME)")
     train.set_defaults(run=run_train, more=[])
 
     card = actions.add_parser("card", help="write model cards: from a run, or marked as not yet trained")
     card.add_argument("names", nargs="*", metavar="NAME", help="recipes (default: all)")
-    card.add_argument("--run_dir", help=f"output_dir of the training (default: {_RUNS}/NAME, if that is done)")
+    card.add_argument("--run_dir", help=f"output_dir of the training (default: {RUNS}/NAME, if that is done)")
+    card.add_argument("--baseline", help="output_dir of the same recipe with --method plain, for the card")
     card.add_argument("--cards_dir", default=_CARDS, help=f"where NAME.md is written (default: {_CARDS})")
     add_json_argument(card)
     card.set_defaults(run=run_card)
 
     upload = actions.add_parser("push", help="upload a trained checkpoint and its card to the Hub")
     upload.add_argument("name", help="of the recipe")
-    upload.add_argument("--run_dir", help=f"output_dir of the training (default: {_RUNS}/NAME)")
+    upload.add_argument("--run_dir", help=f"output_dir of the training (default: {RUNS}/NAME)")
     push.add_options(upload)
     upload.set_defaults(run=run_push)
 
@@ -66,7 +67,7 @@ def _status(name: str) -> str:
 
     if name in RELEASED:
         return "released"
-    return f"trained in {_RUNS / name}" if is_done(_RUNS / name) else "not trained"
+    return f"trained in {RUNS / name}" if is_done(RUNS / name) else "not trained"
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -76,7 +77,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
     found = recipe(arguments.name)
     files = ["--data_dir", arguments.data_dir] if arguments.data_dir else []
-    output = ["--output_dir", arguments.output_dir or str(_RUNS / found.name)]
+    output = ["--output_dir", arguments.output_dir or str(RUNS / found.name)]
     return train([*found.words, *files, *output, *arguments.more], program=f"lane release train {found.name}")
 
 
@@ -86,14 +87,19 @@ def run_card(arguments: argparse.Namespace) -> None:
     from ..release.recipe_card import card_of_recipe, card_of_run, is_done
 
     names = list(dict.fromkeys(arguments.names)) or recipes.names()
-    if arguments.run_dir and len(names) > 1:
-        raise InputError(f"--run_dir is the folder of one run: name its recipe, got {len(names)} names")
+    for option, folder in (("--run_dir", arguments.run_dir), ("--baseline", arguments.baseline)):
+        if folder and len(names) > 1:
+            raise InputError(f"{option} is the folder of one run: name its recipe, got {len(names)} names")
     cards = {}
     for found in map(recipes.recipe, names):
         # A folder that was named must be a run; the one that is looked for need not be there.
-        folder = Path(arguments.run_dir or _RUNS / found.name)
+        folder = Path(arguments.run_dir or RUNS / found.name)
         is_run = bool(arguments.run_dir) or is_done(folder)
-        cards[found.name] = card_of_run(found, folder) if is_run else card_of_recipe(found)
+        if arguments.baseline and not is_run:
+            raise InputError(
+                f"{folder}: there is no run whose card could name the baseline: train it with {found.command}"
+            )
+        cards[found.name] = card_of_run(found, folder, arguments.baseline) if is_run else card_of_recipe(found)
     target = Path(arguments.cards_dir)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: it is no folder: name one for --cards_dir")
@@ -113,7 +119,7 @@ def run_push(arguments: argparse.Namespace) -> None:
     from ..release.released import WEIGHTS
 
     found = recipe(arguments.name)
-    arguments.run_dir = arguments.run_dir or str(_RUNS / found.name)
+    arguments.run_dir = arguments.run_dir or str(RUNS / found.name)
     arguments.repo_id = arguments.repo_id or found.repo or found.name
     record = check_run(found, arguments.run_dir)
     words, facts = push.upload(arguments)

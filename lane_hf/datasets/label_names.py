@@ -11,6 +11,7 @@ __all__ = [
     "RCV1_TOPICS",
     "SENTIMENT",
     "STARS",
+    "TREC",
     "YAHOO",
 ]
 
@@ -120,3 +121,6 @@ CCS: dict[str, tuple[str, ...]] = {
 }
 
 CCS_SECOND_LEVEL = tuple(name for names in CCS.values() for name in names)
+
+# The coarse types of Li and Roth; the order of the Hub's copy, CogComp/trec.
+TREC = ("abbreviation", "entity", "description", "human", "location", "numeric")

@@ -1,4 +1,4 @@
-"""The data sets that have a name: those of the package, those of the paper, and those of the Hub."""
+"""The data sets that have a name: the demo of the package, those of the paper, and TREC."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from .emotion_entries import EMOTION_ENTRIES
 from .entry import DatasetEntry, LoadReport
+from .question_entries import QUESTION_ENTRIES
 from .topic_entries import TOPIC_ENTRIES
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 _DEMO = "demo"
-_ENTRIES = {item.name: item for item in (*EMOTION_ENTRIES, *TOPIC_ENTRIES)}
+_ENTRIES = {item.name: item for item in (*EMOTION_ENTRIES, *TOPIC_ENTRIES, *QUESTION_ENTRIES)}
 
 
 def names() -> list[str]:

@@ -81,6 +81,7 @@ class CardFacts:
         emissions: kg of CO2, if codecarbon has measured them.
         command: that repeats the run; None if it was not started from the command line.
         extra: what the user says: language, license, tags.
+        folder: where the checkpoint lies while it is on no Hub; None if it is there, or on its way.
 
     Example:
         >>> CardFacts("user/model", "lane", None, ["joy", "fear"]).scores
@@ -106,6 +107,7 @@ class CardFacts:
     emissions: float | None = None
     command: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    folder: str | None = None
 
 
 def label_facts(issues: "LabelIssues", injected: tuple[str, float] | None) -> Labels:

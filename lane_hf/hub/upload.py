@@ -119,5 +119,7 @@ def hub_errors_named(what: str, remedy: str) -> Iterator[None]:
         yield
     except LocalTokenNotFoundError as error:
         raise HubError(f"{what}: there is no token. Log in with hf auth login. {remedy}") from error
-    except (*_REFUSED, OSError) as error:
-        raise HubError(f"{what} ({hidden_tokens(first_line(error))}). {remedy}") from error
+    # RuntimeError: the client wraps what happens to large files on their way in it, and its storage raises it itself.
+    except (*_REFUSED, OSError, RuntimeError) as error:
+        said = [first_line(each) for each in (error, error.__cause__) if each is not None]
+        raise HubError(f"{what} ({hidden_tokens(': '.join(said))}). {remedy}") from error

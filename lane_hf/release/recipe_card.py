@@ -1,5 +1,6 @@
 """The card of a recipe: from a run of it, or, before there is one, from the recipe alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..hub.card_facts import CardFacts
 from ..packaged_model import hub_id_of
 from ..report.run_record import ISSUES_FILE, RunRecord, read_run
 from ..run_card import facts_of_run
+from . import RUNS, released
 from .recipes import Recipe
 
 _TEMPLATE = Path(__file__).with_name("template") / "recipe_card.md.jinja"
@@ -50,8 +52,16 @@ def card_of_recipe(recipe: Recipe) -> str:
     return template.render(recipe=recipe, data=data, facts=facts, metadata=metadata_of(facts)).strip() + "\n"
 
 
-def card_of_run(recipe: Recipe, folder: str | Path) -> str:
+def card_of_run(recipe: Recipe, folder: str | Path, baseline: str | Path | None = None) -> str:
     """Return the card of a recipe's checkpoint, from the folder of its run.
+
+    Until the checkpoint is released, the card says that it is not on the Hub, and loads it from the folder where the
+    recipe's command leaves it.
+
+    Args:
+        recipe: the recipe.
+        folder: `output_dir` of its run.
+        baseline: `output_dir` of ordinary fine-tuning by the same recipe (`--method plain`), to stand beside it.
 
     Raises:
         InputError: there is no such run, a file in it is damaged, or it is a run of something else.
@@ -60,7 +70,12 @@ def card_of_run(recipe: Recipe, folder: str | Path) -> str:
         >>> text = card_of_run(recipe("goemotions-bert"), "runs/goemotions-bert")  # doctest: +SKIP
     """
     check_run(recipe, folder)
-    return render(facts_of_run(folder, recipe.repo or recipe.name))
+    if baseline is not None:
+        check_run(replace(recipe, arguments={**recipe.arguments, "method": "plain"}), baseline)
+    facts = facts_of_run(folder, recipe.repo or recipe.name, baseline)
+    if recipe.name not in released.RELEASED:
+        facts.folder, facts.command = str(RUNS / recipe.name), recipe.command
+    return render(facts)
 
 
 def check_run(recipe: Recipe, folder: str | Path) -> RunRecord:

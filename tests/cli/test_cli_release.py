@@ -117,10 +117,10 @@ def test_what_cannot_be_trained_is_one_line(refused: Lane, tmp_path: Path, monke
     assert "did you mean sst5-bert?" in refused("release", "train", "sst5-brt")
     assert "isear" in refused("release", "train", "isear-bert")  # its files must be requested
     assert "did you mean seed?" in refused("release", "train", "sst5-bert", "--sed", 7)
-    (tmp_path / "own.yaml").write_text("name: own\nrepo: null\nsummary: x\narguments: {dataset: trec}\n")
+    (tmp_path / "own.yaml").write_text("name: own\nrepo: null\nsummary: x\narguments: {dataset: newsgroups}\n")
     monkeypatch.setattr(recipes, "FOLDER", tmp_path)
     for action in ("train", "card", "push"):
-        assert refused("release", action, "own").startswith(f"{tmp_path / 'own.yaml'}: the data set 'trec'")
+        assert refused("release", action, "own").startswith(f"{tmp_path / 'own.yaml'}: the data set 'newsgroups'")
     assert refused("release", "list").startswith(f"{tmp_path / 'own.yaml'}: ")
 
 
@@ -147,6 +147,9 @@ def test_the_card_of_a_run_has_its_figures(lane: Lane, trained: Path, inputs: Pa
     text = (Path("model_cards") / "sst5-bert.md").read_text()
     accuracy = json.loads((trained / "metrics.json").read_text())["test_accuracy"]
     assert "Not yet trained" not in text
+    assert "**Trained, not on the Hub.**" in text
+    assert f'pipeline("text-classification", "{Path("runs") / "sst5-bert"}")' in text
+    assert "```bash\nlane release train sst5-bert\n```" in text
     assert f"| Accuracy | {accuracy:.3f} |" in text
     assert text.startswith("---\n")
     assert "\n# sst5-bert\n" in text
@@ -154,6 +157,34 @@ def test_the_card_of_a_run_has_its_figures(lane: Lane, trained: Path, inputs: Pa
     shutil.copytree(trained, Path("runs") / "sst5-bert")
     lane("release", "card", "sst5-bert", "--cards_dir", "found")
     assert (Path("found") / "sst5-bert.md").read_text() == text
+
+
+def test_ordinary_fine_tuning_by_the_same_recipe_stands_beside_the_model(
+    lane: Lane, refused: Lane, trained: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(trained, plain)
+    command = ["release", "card", "sst5-bert", "--run_dir", trained, "--baseline", plain]
+    assert "this run has method lane, but the recipe sst5-bert has plain" in refused(*command)
+    settings = json.loads((plain / "run_config.json").read_text())
+    settings["RunConfig"]["method"] = "plain"
+    (plain / "run_config.json").write_text(json.dumps(settings))
+    (plain / "metrics.json").write_text(json.dumps({"test_accuracy": 0.375}))
+    lane(*command)
+    text = (Path("model_cards") / "sst5-bert.md").read_text()
+    accuracy = json.loads((trained / "metrics.json").read_text())["test_accuracy"]
+    assert f"| Accuracy | {accuracy:.3f} | 0.375 |" in text
+    assert "there is no run whose card" in refused("release", "card", "isear-bert", "--baseline", plain)
+
+
+def test_the_card_of_a_released_run_names_its_repository(
+    lane: Lane, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "RELEASED", {"sst5-bert": Release("user/sst5", "0" * 40, "0" * 64)})
+    lane("release", "card", "sst5-bert", "--run_dir", trained)
+    text = (Path("model_cards") / "sst5-bert.md").read_text()
+    assert "not on the Hub" not in text
+    assert str(Path("runs")) not in text
 
 
 @pytest.mark.parametrize(
@@ -183,7 +214,8 @@ def test_a_run_of_something_else_gets_no_card(
 
 def test_what_has_no_card_is_refused(refused: Lane, trained: Path, tmp_path: Path) -> None:
     assert "no such folder" in refused("release", "card", "sst5-bert", "--run_dir", tmp_path / "no")
-    assert "folder of one run" in refused("release", "card", "--run_dir", trained)
+    for option in ("--run_dir", "--baseline"):
+        assert f"{option} is the folder of one run" in refused("release", "card", option, trained)
     assert "there is no recipe 'x'" in refused("release", "card", "x")
     (tmp_path / "file").touch()
     assert "it is no folder" in refused("release", "card", "sst5-bert", "--cards_dir", tmp_path / "file")

@@ -43,6 +43,28 @@ def test_sst_lines_for_fasttext(tmp_path: Path) -> None:
         load("sst5", write(tmp_path, {"sst_dev.txt": "just a line\n"}))
 
 
+# ---- TREC ----
+
+
+def test_trec_label_files(tmp_path: Path) -> None:
+    train = "NUM:dist How far is it to Denver ?\n\nENTY:animal What is a caf\u00e9 au lait cow ?\n"
+    (tmp_path / "train_5500.label").write_bytes(train.encode("latin-1"))
+    (tmp_path / "TREC_10.label").write_text("ABBR:exp What does AI stand for ?\n", encoding="utf-8")
+    data, report = load_with_report("trec", str(tmp_path))
+    assert sorted(named(data["train"]) + named(data["validation"])) == [
+        ("How far is it to Denver ?", "numeric"),
+        ("What is a caf\u00e9 au lait cow ?", "entity"),
+    ]
+    assert named(data["test"]) == [("What does AI stand for ?", "abbreviation")]
+    assert (report.format, report.total_dropped) == ("TREC label files", 0)
+
+
+def test_trec_lines_without_a_type_are_refused(tmp_path: Path) -> None:
+    files = {"train_5500.label": "LOC:city What is the capital ?\nWhat is this ?\n"}
+    with pytest.raises(InputError, match="line 2: 'What' is no type of question: ABBR, ENTY"):
+        load("trec", write(tmp_path, files))
+
+
 # ---- Zhang et al. ----
 
 

@@ -166,6 +166,54 @@ def test_a_hub_that_is_down_at_the_end_costs_nothing(hub: FakeHub, run: Path) ->
     assert b"language: en" in hub.files("owner/model")["README.md"]
 
 
+PUSHES = """
+import contextlib, io
+from lane_hf.cli import main
+
+def push(name):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(["push", folder, "--repo_id", f"owner/{name}"])
+    return [code, out.getvalue().strip(), err.getvalue().strip()]
+
+for name in ("limited", "cut", "fails", "lost", "expires", "gone"):
+    seen[name] = [push(name), push(name)]
+"""
+
+
+def test_faults_on_the_way_cost_a_repetition_at_most(hub: FakeHub, run: Path) -> None:
+    quiet = ["--push_to_hub", "False", "--num_train_epochs", "1"]
+    client(hub, f"from lane_hf.run import main\nassert main({command(run, *quiet)!r}) == 0")
+    hub.limit("^POST /owner/limited.*objects/batch$", retry_after=200)
+    hub.limit("^POST /api/models/owner/limited/preupload", retry_after=200)
+    hub.cut("^PUT /owner/cut.*/objects/[0-9a-f]+$")
+    hub.fail("^POST /api/models/owner/fails/commit/")
+    hub.lose("^POST /api/models/owner/lost/commit/")
+    hub.fail("^POST /api/models/owner/expires/preupload", status=401)
+    hub.cut("^PUT /owner/gone.*/objects/[0-9a-f]+$", times=1000)
+    before = {path.name: path.read_bytes() for path in (run / "out").iterdir() if path.is_file()}
+    seen = client(hub, f"{IMPATIENT}folder = {str(run / 'out')!r}\n{PUSHES}")
+
+    for name in ("limited", "cut"):  # too many requests, half an upload: the client tries again by itself
+        assert [code for code, _, _ in seen[name]] == [0, 0], seen[name]
+    assert [request.status for request in hub.served("^PUT /owner/cut")][:2] == [0, 200]
+    for name in ("fails", "lost", "expires"):  # said in one line; the same command once more is enough
+        (code, out, error), again = seen[name]
+        assert (code, out) == (1, "")
+        assert error.startswith(f"error: owner/{name} could not be uploaded (")
+        assert error.endswith(f"The model is complete in {run / 'out'}: try again")
+        assert len(error.splitlines()) == 1
+        assert again[0] == 0, again
+    for name in ("limited", "cut", "fails", "lost", "expires"):
+        assert hub.files(f"owner/{name}").keys() == MODEL - {"training_args.json"}
+        assert len(hub.commits(f"owner/{name}")) == 2, "the first one, and one upload"
+    assert [code for code, _, _ in seen["gone"]] == [1, 1]
+    assert hub.files("owner/gone").keys() == {".gitattributes"}
+    after = {path.name: path.read_bytes() for path in (run / "out").iterdir() if path.is_file()}
+    assert {name: content for name, content in after.items() if name != "README.md"} == {
+        name: content for name, content in before.items() if name != "README.md"
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "environment"),
     [("owner/model", {"HF_TOKEN": EXPIRED}), ("other/model", {})],
