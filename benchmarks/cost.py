@@ -150,9 +150,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     first = lines[0]
     about = (
         f"{first['rows']} rows, {first['epochs']:g} epochs, batches of {first['batch_size']}, "
-        f"{first['layers'] or 'all'} layers of the packaged encoder, at most "
-        f"{first['max_length']} tokens, {first['device']} ({first['threads']} threads), torch {first['torch']}, "
-        f"transformers {first['transformers']}; median of {len({line['repeat'] for line in lines})}"
+        f"{network_and_machine(first)}; median of {len({line['repeat'] for line in lines})}"
     )
     return f"{about}\n\n{table(lines)}"
 
@@ -185,14 +183,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def how_it_was_measured(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return some of the arguments, the machine and the versions."""
+    about = {name: getattr(args, name) for name in names}
+    about |= {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
+    about |= {"threads": torch.get_num_threads(), "python": platform.python_version()}
+    return about | {name: version(name) for name in ("torch", "transformers")}
+
+
+def network_and_machine(about: dict[str, Any]) -> str:
+    """Return in words what [`how_it_was_measured`] has noted."""
+    return (
+        f"{about['layers'] or 'all'} layers of the packaged encoder, at most {about['max_length']} tokens, "
+        f"{about['device']} ({about['threads']} threads), torch {about['torch']}, transformers {about['transformers']}"
+    )
+
+
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the benchmark and return a line for each run."""
     transformers.logging.set_verbosity_error()
     material = make_material(args.rows, args)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    about = {name: getattr(args, name) for name in ("rows", "epochs", "batch_size", "max_length", "layers")}
-    about |= {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version()}
-    about |= {name: version(name) for name in ("torch", "transformers")}
+    about = how_it_was_measured(args, "rows", "epochs", "batch_size", "max_length", "layers")
     lines = []
     for repeat in range(args.repeats):
         # Each line as soon as it is known: a run that is cut short has measured what it has measured.
