@@ -55,14 +55,23 @@ LONG = (
 )
 
 
+# Measuring coverage makes Python more than half as slow again. What these run, in many combinations or in processes of
+# their own, is run by the tests of each part as well: coverage is measured there.
+UNMEASURED = ("distributed", "faults", "baselines/test_all_methods.py", *LONG)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist would begin with the files that have the most tests
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     place = {TESTS / name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path, len(LONG)))
+    if config.pluginmanager.has_plugin("_cov"):
+        for item in items:
+            if any(item.path.is_relative_to(TESTS / name) for name in UNMEASURED):
+                item.add_marker("no_cover")
 
 
 def pytest_collection_finish() -> None:
