@@ -57,7 +57,10 @@ LONG = (
 
 # Measuring coverage makes Python more than half as slow again. What these run, in many combinations or in processes of
 # their own, is run by the tests of each part as well: coverage is measured there.
-UNMEASURED = ("distributed", "faults", "baselines/test_all_methods.py", *LONG)
+UNMEASURED = (
+    *("distributed", "faults", "baselines/test_all_methods.py", "report/test_html_browser.py", "hub/test_push.py"),
+    *("test_trainer_options.py", "test_compile.py", "test_example_scripts.py", "test_notebook.py", "test_site.py"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
