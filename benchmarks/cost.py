@@ -7,7 +7,8 @@
 Every method trains on the same rows of the demo data with the packaged encoder, for the same number of epochs;
 methods with several stages count all of them. Trainer runs before each method and after the last (A B A C A ...), so
 that a machine that slows down slows both; a ratio is that of a run to the mean of the two Trainer runs beside it.
-Shown is the median over repeats. Absolute times depend on the machine; ratios much less.
+Shown is the median over repeats. Absolute times depend on the machine; ratios much less. With `--views 7` every row
+comes with seven views (SwitchOut), and ordinary training on those, `plain`, takes Trainer's place.
 """
 
 import argparse
@@ -35,6 +36,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.augmentation.switchout import SwitchOut
 from lane_hf.baselines.staged import StagedTrainer
 from lane_hf.datasets import load
 from lane_hf.methods import METHODS
@@ -64,6 +67,12 @@ def make_material(number: int, args: argparse.Namespace) -> Material:
     names = rows.features["label"].names
     tokenised = rows.map(lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length), batched=True)
     return Material(tokenised.select_columns(["input_ids", "attention_mask", "label"]), names, tokenizer)
+
+
+def make_collator(tokenizer: Any, views: int) -> Any:
+    """Return what pads a batch, and adds so many views of each row."""
+    pad = DataCollatorWithPadding(tokenizer)
+    return ViewsCollator(pad, TokenView(SwitchOut(tokenizer).augment), views) if views else pad
 
 
 def make_trainer(name: str, folder: str, material: Material, args: argparse.Namespace) -> Trainer:
@@ -97,7 +106,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
         model_init=fresh_model if stages else None,
         args=config,
         train_dataset=material.rows,
-        data_collator=DataCollatorWithPadding(material.tokenizer),
+        data_collator=make_collator(material.tokenizer, getattr(args, "views", 0)),
     )
 
 
@@ -120,12 +129,14 @@ def cost_of(name: str, material: Material, args: argparse.Namespace) -> tuple[fl
     return seconds, torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
 
 
-def ratios_of_a_repeat(methods: Sequence[str], train: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each method with its seconds, their ratio to the mean of the Trainer runs beside it, and memory."""
-    before, usual = train(TRAINER)
+def ratios_of_a_repeat(
+    methods: Sequence[str], train: Any, reference: str = TRAINER
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each method with its seconds, their ratio to the mean of the reference's runs beside it, and memory."""
+    before, usual = train(reference)
     for name in methods:
         own, memory = train(name)
-        after, _ = train(TRAINER)
+        after, _ = train(reference)
         found = {"seconds": own, "ratio": 2 * own / (before + after)}
         if memory is not None:
             found |= {"gpu_memory_mib": memory, "trainer_seconds": (before + after) / 2, "trainer_memory_mib": usual}
@@ -142,7 +153,12 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         f"| `{name}` | {statistics.median(own):.2f} | {min(own):.2f} to {max(own):.2f} |"
         for name, own in ratios.items()
     ]
-    return "\n".join(["| method | time, Trainer = 1 | range |", "|---|---|---|", *rows])
+    return "\n".join([f"| method | time, {reference_of(lines[0])} = 1 | range |", "|---|---|---|", *rows])
+
+
+def reference_of(line: dict[str, Any]) -> str:
+    """Return what takes the time 1: with views, ordinary training on them."""
+    return f"plain on {1 + line['views']} views" if line.get("views") else TRAINER
 
 
 def report(lines: Sequence[dict[str, Any]]) -> str:
@@ -168,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="As accuracy.py has them.")
     parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
@@ -203,11 +220,12 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the benchmark and return a line for each run."""
     transformers.logging.set_verbosity_error()
     material = make_material(args.rows, args)
-    about = how_it_was_measured(args, "rows", "epochs", "batch_size", "max_length", "layers")
+    about = how_it_was_measured(args, "rows", "views", "epochs", "batch_size", "max_length", "layers")
+    reference = "plain" if args.views else TRAINER
     lines = []
     for repeat in range(args.repeats):
         # Each line as soon as it is known: a run that is cut short has measured what it has measured.
-        for name, found in ratios_of_a_repeat(args.methods, lambda name: cost_of(name, material, args)):
+        for name, found in ratios_of_a_repeat(args.methods, lambda name: cost_of(name, material, args), reference):
             lines.append({"method": name, "repeat": repeat, **found, **about})
             if args.output is not None:
                 with args.output.open("a") as file:

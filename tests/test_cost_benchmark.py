@@ -39,6 +39,24 @@ def test_the_table_shows_medians() -> None:
     assert benchmark.table(lines).splitlines()[-1] == "| `a` | 2.00 | 1.00 to 5.00 |"
 
 
+def test_with_views_the_reference_has_them_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "cost.jsonl"
+    few = ["--rows", "16", "--layers", "1", "--repeats", "1", "--epochs", "1", "--batch_size", "4"]
+    method = "lane[auxiliary=full]"
+    assert benchmark.main(["--methods", method, "--views", "2", *few, "--output", str(output)]) == 0
+    (line,) = (json.loads(each) for each in output.read_text().splitlines())
+    assert (line["method"], line["views"]) == (method, 2)
+    assert "time, plain on 3 views = 1" in capsys.readouterr().out
+    runs = iter([("plain", 1.0), ("a", 3.0), ("plain", 2.0)])
+
+    def train(name: str) -> tuple[float, None]:
+        expected, seconds = next(runs)
+        assert name == expected
+        return seconds, None
+
+    assert dict(benchmark.ratios_of_a_repeat(["a"], train, "plain"))["a"]["ratio"] == 2.0
+
+
 def test_methods_with_one_stage_and_with_several_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "cost.jsonl"
     argv = ["--methods", "plain", "aum", "--rows", "24", "--layers", "1", "--repeats", "1", "--output", str(output)]
