@@ -4,11 +4,11 @@
     python benchmarks/growth.py --show growth.jsonl --into docs/explanation/performance.md --name growth \
         --figure docs/explanation/growth.svg
 
-No network runs: logits and embeddings are random. *rows* is what the default of LANE does with them (margins, averages,
-statistics, weights, soft targets and their cross-entropy, forward and backward), *contrastive* the supervised contrastive
-term on embeddings of 384 numbers. One quantity is changed, the others stay as they are. All sizes take turns in one
-process, so that whatever else the machine does falls on all alike; the median is shown, and the slope of its logarithm:
-0 is a constant, 1 is in proportion.
+No network runs: logits and embeddings are random. *rows* is what the default of LANE does with them (margins,
+averages, statistics, weights, soft targets and their cross-entropy, forward and backward), *contrastive* the
+supervised contrastive term on embeddings of 384 numbers. One quantity is changed, the others stay as they are. All
+sizes take turns in one process, so that whatever else the machine does falls on all alike; the median is shown, and
+the slope of its logarithm: 0 is a constant, 1 is in proportion.
 """
 
 import argparse
