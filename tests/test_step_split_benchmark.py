@@ -43,12 +43,12 @@ def test_the_table_is_in_shares_of_the_first_method_and_names_no_crumbs() -> Non
     lines = [
         {"method": "Trainer", "parts": {"classifier": 8.0, "the rest": 2.0}},
         {"method": "lane", "parts": {"classifier": 9.0, "losses": 1.0, "crumbs": 0.001, "the rest": 2.0}},
-        {"method": "lane", "parts": {"classifier": 7.0, "losses": 2.0, "the rest": 3.0}},
+        {"method": "lane", "parts": {"classifier": 19.0, "losses": 2.0, "the rest": 3.0}},
     ]
     assert benchmark.table(lines).splitlines()[2:] == [
-        "| classifier | 80.0% | 80.0% |",
-        "| losses |  | 15.0% |",
-        "| the rest | 20.0% | 25.0% |",
+        "| classifier | 80.0% | 90.0% |",
+        "| losses |  | 10.0% |",
+        "| the rest | 20.0% | 20.0% |",
         "| **together** | 100.0% | 120.0% |",
     ]
 
