@@ -60,6 +60,7 @@ def facts_of_run(folder: str | Path, name: str | None = None, baseline: str | Pa
         seconds=record.metrics.get("train_runtime"),
         emissions=emissions_in(folder),
         command=command_of(record.settings) if settings else None,
+        extra={"language": entry(dataset).language} if dataset in registered() else {},
     )
 
 

@@ -23,7 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="make a private repository, if it has to be made")
     parser.add_argument("--revision", help="a branch instead of the main one")
     parser.add_argument("--baseline", help="output_dir of ordinary fine-tuning on the same data, for the card")
-    parser.add_argument("--language", help="for the card: of the texts, such as en")
+    parser.add_argument(
+        "--language", help="for the card: of the texts, such as en (default: as is known of a named data set)"
+    )
     parser.add_argument("--license", help="for the card: of the model, such as apache-2.0")
     parser.add_argument("--dry_run", action="store_true", help="only write the card and say what would be uploaded")
     add_json_argument(parser)
@@ -57,7 +59,8 @@ def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     files = sorted(path.name for path in folder.iterdir() if any(fnmatch(path.name, each) for each in MODEL_FILES))
     if not any(name.endswith(".safetensors") for name in files) or "config.json" not in files:
         raise InputError(f"{folder}: it holds no model (config.json and model.safetensors): the run is not done")
-    facts.extra = {"language": arguments.language, "license": arguments.license}
+    given = {"language": arguments.language, "license": arguments.license}
+    facts.extra |= {name: value for name, value in given.items() if value}
     (folder / CARD_FILE).write_text(render(facts), encoding="utf-8")
     files = [CARD_FILE, *files]
     if arguments.dry_run:

@@ -34,6 +34,7 @@ class DatasetEntry:
         hub_label_field: column with the class id (or a list of class ids) there.
         escapes: what backslashes mean in the texts: "" themselves; "newline": a backslash and an n stand for a line
             break, a backslash and a quote for a quote; "backslash": a backslash stands for a line break.
+        language: of the texts, as an ISO 639-1 code.
         source_url: where the original files come from.
         assumptions: what could not be verified, or differs from the source.
 
@@ -62,6 +63,7 @@ class DatasetEntry:
     hub_text_fields: tuple[str, ...] = ("text",)
     hub_label_field: str = "label"
     escapes: str = ""
+    language: str = "en"
     source_url: str = ""
     assumptions: tuple[str, ...] = ()
 

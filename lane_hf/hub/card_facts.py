@@ -80,7 +80,7 @@ class CardFacts:
         seconds: of training.
         emissions: kg of CO2, if codecarbon has measured them.
         command: that repeats the run; None if it was not started from the command line.
-        extra: what the user says: language, license, tags.
+        extra: language, license and tags, as the user gives them, or as they are known of the data set.
         folder: where the checkpoint lies while it is on no Hub; None if it is there, or on its way.
 
     Example:

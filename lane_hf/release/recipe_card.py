@@ -47,6 +47,7 @@ def card_of_recipe(recipe: Recipe) -> str:
         base_model=recipe.encoder,
         dataset=data.name,
         dataset_id=data.hub_id,
+        extra={"language": data.language},
     )
     template = read_template(_TEMPLATE)
     return template.render(recipe=recipe, data=data, facts=facts, metadata=metadata_of(facts)).strip() + "\n"

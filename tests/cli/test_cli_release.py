@@ -237,6 +237,7 @@ def test_pushing_says_what_to_note_down(hub: FakeHub, trained: Path) -> None:
     assert done.returncode == 0, done.stderr
     files = hub.files("owner/sst5-bert")
     assert b"\n# owner/sst5-bert\n" in files["README.md"]
+    assert b"\nlanguage: en\n" in files["README.md"]
     line = done.stdout.splitlines()[-1].strip()
     assert line.startswith('"sst5-bert": Release(')
     release = eval(line.removeprefix('"sst5-bert": ').removesuffix(","), {"Release": Release})  # noqa: S307

@@ -54,6 +54,7 @@ def test_an_entry_is_complete(item: DatasetEntry) -> None:
     assert (item.access == "hub") == (item.hub_id is not None)
     # A revision is a full commit or none at all: a short one would be looked up as a branch.
     assert item.revision is None or (len(item.revision) == 40 and int(item.revision, 16))
+    assert len(item.language) == 2
     assert item.name in describe(item)
 
 

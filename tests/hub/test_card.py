@@ -194,6 +194,7 @@ def test_the_card_of_a_run_repeats_its_figures_and_its_command(job: Job) -> None
     assert facts.method == "gce"
     assert facts.options == {"gce_q": 0.5}
     assert facts.hardware.startswith("cpu")
+    assert facts.extra == {}  # nobody knows in what language a file of the user's is
     assert facts.base_model is None  # a folder of the user's
     assert str(job.folder) not in render(facts)
     # The command has the files' names only; with their folder it is the run again.

@@ -78,6 +78,7 @@ def test_the_card_of_what_is_not_trained_claims_no_result(name: str) -> None:
     data = ModelCard(text).data.to_dict()
     assert "model-index" not in data
     assert data["base_model"] == found.encoder
+    assert data["language"] == entry(found.dataset).language
     assert data.get("datasets") == ([entry(found.dataset).hub_id] if entry(found.dataset).hub_id else None)
     for word in ("Results", "Accuracy", "Macro-F1", "%", "Rows seen", "Training time", "pipeline(", "@"):
         assert word not in text, word
@@ -93,6 +94,7 @@ def test_the_card_of_what_is_trained_is_of_its_recipe(name: str) -> None:
     for argument in ("num_train_epochs", "learning_rate", "per_device_train_batch_size"):
         assert float(cells[argument]) == found.arguments[argument]
     assert cells["method"] == "lane"
+    assert ModelCard(text).data.language == entry(found.dataset).language
     results = ModelCard(text).data.to_dict()["model-index"][0]["results"]
     assert [each["dataset"]["split"] for each in results] == ["test", "validation"]
     for split in results:
