@@ -69,9 +69,9 @@ def make_material(number: int, args: argparse.Namespace) -> Material:
     return Material(tokenised.select_columns(["input_ids", "attention_mask", "label"]), names, tokenizer)
 
 
-def make_collator(tokenizer: Any, views: int) -> Any:
-    """Return what pads a batch, and adds so many views of each row."""
-    pad = DataCollatorWithPadding(tokenizer)
+def make_collator(tokenizer: Any, views: int, pad_to: int | None) -> Any:
+    """Return what pads a batch, to its longest text or to `pad_to` tokens, and adds so many views of each row."""
+    pad = DataCollatorWithPadding(tokenizer, padding="max_length" if pad_to else True, max_length=pad_to)
     return ViewsCollator(pad, TokenView(SwitchOut(tokenizer).augment), views) if views else pad
 
 
@@ -81,7 +81,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
 
     def fresh_model() -> Any:
         return AutoModelForSequenceClassification.from_pretrained(
-            model_folder(args), num_labels=len(material.names), dtype=torch.float32, **depth
+            model_folder(args), num_labels=max(args.labels or 0, len(material.names)), dtype=torch.float32, **depth
         )
 
     settings = {
@@ -106,7 +106,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
         model_init=fresh_model if stages else None,
         args=config,
         train_dataset=material.rows,
-        data_collator=make_collator(material.tokenizer, getattr(args, "views", 0)),
+        data_collator=make_collator(material.tokenizer, getattr(args, "views", 0), args.pad_to),
     )
 
 
@@ -156,6 +156,26 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join([f"| method | time, {reference_of(lines[0])} = 1 | range |", "|---|---|---|", *rows])
 
 
+def table_of_sizes(lines: Sequence[dict[str, Any]]) -> str:
+    """Return the markdown table of runs of several sizes: a line for each size, a column for each method, medians."""
+    ratios: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    for line in lines:
+        ratios.setdefault(_size_of(line), {}).setdefault(line["method"], []).append(line["ratio"])
+    methods = list(dict.fromkeys(line["method"] for line in lines))
+    rows = [
+        f"| batch | labels | tokens | {' | '.join(f'`{name}`' for name in methods)} |",
+        "|---" * (len(methods) + 3) + "|",
+    ]
+    for (batch, labels, tokens), found in ratios.items():
+        cells = [f"{statistics.median(found[name]):.2f}" if name in found else "" for name in methods]
+        rows.append(f"| {batch} | {labels or 'as in the data'} | {tokens or 'as in the data'} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _size_of(line: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(line.get(name) for name in ("batch_size", "labels", "pad_to"))
+
+
 def reference_of(line: dict[str, Any]) -> str:
     """Return what takes the time 1: with views, ordinary training on them."""
     return f"plain on {1 + line['views']} views" if line.get("views") else TRAINER
@@ -164,6 +184,9 @@ def reference_of(line: dict[str, Any]) -> str:
 def report(lines: Sequence[dict[str, Any]]) -> str:
     """Return the table, below a line that says how it was measured."""
     first = lines[0]
+    if len({_size_of(line) for line in lines}) > 1:
+        about = f"{network_and_machine(first)}; time, {reference_of(first)} = 1"
+        return f"{about}, median of {len({line['repeat'] for line in lines})}\n\n{table_of_sizes(lines)}"
     about = (
         f"{first['rows']} rows, {first['epochs']:g} epochs, batches of {first['batch_size']}, "
         f"{network_and_machine(first)}; median of {len({line['repeat'] for line in lines})}"
@@ -178,6 +201,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_length", type=int, default=64)
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
+    parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
+    parser.add_argument("--pad_to", type=int, default=None, help="Pad every batch to so many tokens.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -220,7 +245,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run the benchmark and return a line for each run."""
     transformers.logging.set_verbosity_error()
     material = make_material(args.rows, args)
-    about = how_it_was_measured(args, "rows", "views", "epochs", "batch_size", "max_length", "layers")
+    about = how_it_was_measured(
+        args, "rows", "views", "epochs", "batch_size", "max_length", "layers", "labels", "pad_to"
+    )
     reference = "plain" if args.views else TRAINER
     lines = []
     for repeat in range(args.repeats):

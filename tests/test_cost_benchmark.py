@@ -39,6 +39,29 @@ def test_the_table_shows_medians() -> None:
     assert benchmark.table(lines).splitlines()[-1] == "| `a` | 2.00 | 1.00 to 5.00 |"
 
 
+def test_runs_of_several_sizes_are_told_size_by_size() -> None:
+    about = {
+        "layers": 2,
+        "max_length": 64,
+        "device": "cpu",
+        "threads": 2,
+        "torch": "2",
+        "transformers": "5",
+        "repeat": 0,
+    }
+    lines = [
+        {"method": "a", "ratio": 1.0, "batch_size": 32, "labels": None, "pad_to": None, **about},
+        {"method": "b", "ratio": 2.0, "batch_size": 32, "labels": None, "pad_to": None, **about},
+        {"method": "b", "ratio": 3.0, "batch_size": 32, "labels": 500, "pad_to": 128, **about},
+    ]
+    assert benchmark.report(lines).splitlines()[2:] == [
+        "| batch | labels | tokens | `a` | `b` |",
+        "|---|---|---|---|---|",
+        "| 32 | as in the data | as in the data | 1.00 | 2.00 |",
+        "| 32 | 500 | 128 |  | 3.00 |",
+    ]
+
+
 def test_with_views_the_reference_has_them_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "cost.jsonl"
     few = ["--rows", "16", "--layers", "1", "--repeats", "1", "--epochs", "1", "--batch_size", "4"]
