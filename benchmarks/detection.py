@@ -130,6 +130,7 @@ def by_cleanlab(cell: Cell, folder: str) -> dict[str, Any]:
         trainer = cell.trainer(Trainer, TrainingArguments, cell.rows.select(train), folder)
         seconds += trainer.train().metrics["train_runtime"]
         steps += trainer.state.global_step
+        trainer.args.train_sampling_strategy = "sequential"  # Trainer predicts in the order in which it trains
         logits = torch.as_tensor(trainer.predict(cell.rows.select(held_out)).predictions)
         probs[held_out] = logits.double().softmax(dim=1).numpy()
     return {
