@@ -1,11 +1,14 @@
 """The detection benchmark: its scores against counting by hand, and its table."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from tiny import make_model, make_text_dataset, make_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import detection as benchmark
@@ -30,6 +33,23 @@ def test_scores_against_counting(seed: int) -> None:
     assert found["issue_precision"] == pytest.approx(sum(flipped & issues) / issues.sum())
     assert found["issue_recall"] == pytest.approx(sum(flipped & issues) / number)
     assert found["recall_at_issues"] == pytest.approx(sum(hits[: issues.sum()]) / number)
+
+
+def test_every_finder_is_asked_about_rows_in_their_order(tmp_path: Path) -> None:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    for seed, (split, number) in enumerate({"train": 256, "validation": 16, "test": 16}.items()):
+        rows = make_text_dataset(number, seed=seed)
+        names = [rows.features["label"].int2str(label) for label in rows["label"]]
+        pd.DataFrame({"text": rows["text"], "label": names}).to_csv(folder / f"{split}.csv", index=False)
+    make_model("bert").save_pretrained(tmp_path / "tiny")
+    make_tokenizer(tmp_path / "tiny")
+    settings = {"layers": None, "epochs": 6, "batch_size": 16, "learning_rate": 3e-3, "max_length": 16}
+    args = Namespace(data_dir=tmp_path, model=str(tmp_path / "tiny"), max_train_samples=None, **settings)
+    cell = benchmark.Cell("toy", "uniform:0.2", 1, args)
+    for name, finder in benchmark.FINDERS.items():
+        found = benchmark.scores(finder(cell, str(tmp_path / "out")), cell.flipped)
+        assert found["auroc"] > 0.9, name
 
 
 def test_a_finder_without_a_verdict_has_no_scores_of_one() -> None:
