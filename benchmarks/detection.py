@@ -188,13 +188,13 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         "issues: precision": "issue_precision",
         "issues: recall": "issue_recall",
     }
-    rows = [f"| data | noise | finder | {' | '.join(columns)} | training cost |", "|---" * (len(columns) + 4) + "|"]
+    rows = [f"| data | noise | finder | {' | '.join(columns)} | steps |", "|---" * (len(columns) + 4) + "|"]
     for (dataset, noise), finders in cells.items():
         means = {finder: {name: _mean(own, name) for name in columns.values()} for finder, own in finders.items()}
-        base = _mean(finders["aum"], "seconds") if "aum" in finders else None
+        base = _mean(finders["aum"], "steps") if "aum" in finders else None
         for finder, own in finders.items():
             shown = [_cell(means, finder, name) for name in columns.values()]
-            cost = f"{_mean(own, 'seconds') / base:.1f}" if base else ""
+            cost = f"{_mean(own, 'steps') / base:.1f}" if base else ""
             rows.append(f"| {dataset} | {noise} | {finder} | {' | '.join(shown)} | {cost} |")
     return "\n".join(rows)
 
@@ -217,7 +217,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     first, seeds = lines[0], sorted({line["seed"] for line in lines})
     about = (
         f"Settings: {first['settings']}; seeds {', '.join(map(str, seeds))}; cleanlab {first['cleanlab']}, aum "
-        f"{first['aum']}, torch {first['versions']['torch']}, {first['device']}. Training cost: seconds of `train`, "
+        f"{first['aum']}, torch {first['versions']['torch']}, {first['device']}. Steps: those of training, "
         "ordinary fine-tuning (the finder `aum`) = 1."
     )
     return f"{about}\n\n{table(lines)}"

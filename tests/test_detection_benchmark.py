@@ -59,9 +59,9 @@ def test_a_finder_without_a_verdict_has_no_scores_of_one() -> None:
     assert benchmark.scores(nothing, np.array([True, False]))["issue_precision"] is None
 
 
-def line(finder: str, seed: int, precision: float, seconds: float, **changes: Any) -> dict[str, Any]:
+def line(finder: str, seed: int, precision: float, steps: float, **changes: Any) -> dict[str, Any]:
     own = {"dataset": "toy", "noise": "uniform:0.4", "seed": seed, "settings": "s", "finder": finder}
-    own |= {"auroc": 0.5, "average_precision": precision, "precision_at_flips": 0.5, "seconds": seconds}
+    own |= {"auroc": 0.5, "average_precision": precision, "precision_at_flips": 0.5, "steps": steps}
     return {**own, "cleanlab": "2", "aum": "1", "versions": {"torch": "2"}, "device": "cpu", **changes}
 
 
