@@ -113,7 +113,7 @@ def create_repo(call: Call) -> Reply:
     if owner != call.user:
         raise HubError(403, f'You don\'t have the rights to create a {kind} under the namespace "{owner}"')
     known = call.hub.repos.get((kind, name))
-    repo = known or call.hub.create(name, kind, asked.get("visibility") == "private")
+    repo = known or call.hub.create(name, kind, asked.get("visibility") == "private" or asked.get("private") is True)
     error = {"error": f"You already created this {kind} repo"} if known else {}
     return 409 if known else 200, {**error, "name": name, "url": call.hub.address + repo.path}, {}
 

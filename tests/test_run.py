@@ -1,6 +1,7 @@
 """The main job from arguments to files, with tiny models."""
 
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def test_a_whole_run_writes_everything(job: Job) -> None:
     assert settings["DataArguments"]["noise_seed"] == settings["RunConfig"]["seed"] == 3
     assert settings["RunConfig"]["learning_rate"] == 1e-3
     assert settings["ModelArguments"]["model_name_or_path"] == str(job.model)
-    assert settings["versions"]["torch"] == torch.__version__
+    assert settings["versions"]["torch"] == version("torch")
     assert settings["versions"].keys() >= {
         "python",
         "lane_hf",

@@ -11,6 +11,7 @@ from transformers.trainer_utils import HubStrategy, SaveStrategy
 from transformers.utils import PushInProgress
 
 from ..display import first_line
+from ..replaced import replaced
 from .upload import ARGUMENTS_FILE, CARD_FILE, hub_errors_named, kept_for_upload, upload_checkpoint, upload_model
 
 _WAITING = "_hub"  # in output_dir: copies of checkpoints that are being uploaded
@@ -38,8 +39,13 @@ class HubTrainer(Trainer):
             HubError: the Hub refuses, or cannot be reached.
         """
         name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-        with hub_errors_named(f"the repository {name} could not be made on the Hub", "Or leave push_to_hub out"):
-            super().init_hf_repo(token=token, private=private)
+        # By way of the arguments: older Transformers (5.17) take no `private` here.
+        asked = self.args.hub_private_repo if private is None else private
+        with (
+            replaced(self.args, "hub_private_repo", asked),
+            hub_errors_named(f"the repository {name} could not be made on the Hub", "Or leave push_to_hub out"),
+        ):
+            super().init_hf_repo(token=token)
 
     def push_to_hub(
         self,
