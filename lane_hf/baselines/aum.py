@@ -84,7 +84,8 @@ def flagged_rows(aum: Tensor, is_threshold: Tensor, percentile: float) -> Tensor
     thresholds = aum[is_threshold]
     thresholds = thresholds[~thresholds.isnan()].sort().values
     higher = len(thresholds) - torch.searchsorted(thresholds, aum.nan_to_num(math.inf), right=True)
-    return (higher / len(thresholds) > 1 - percentile / 100) & ~is_threshold
+    # Not as shares: 1 of 10 is not more than 10%, but 1 / 10 > 1 - 90 / 100.
+    return (100 * higher.double() > (100 - percentile) * len(thresholds)) & ~is_threshold
 
 
 @dataclass

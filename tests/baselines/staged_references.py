@@ -1,6 +1,7 @@
 """Slow, independent versions of what the methods with several stages compute."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -24,6 +25,6 @@ def slow_flags(aum: list[float], is_threshold: list[bool], percentile: float) ->
     thresholds = [value for value, chosen in zip(aum, is_threshold, strict=True) if chosen and not math.isnan(value)]
     flags = []
     for value, chosen in zip(aum, is_threshold, strict=True):
-        higher = sum(value < threshold for threshold in thresholds) / len(thresholds)
-        flags.append(not chosen and not math.isnan(value) and higher > 1 - percentile / 100)
+        higher = Fraction(sum(value < threshold for threshold in thresholds), len(thresholds))
+        flags.append(not chosen and not math.isnan(value) and higher > 1 - Fraction(percentile) / 100)
     return flags

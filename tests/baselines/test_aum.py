@@ -10,7 +10,7 @@ import pytest
 import torch
 from aum import AUMCalculator
 from baselines.staged_references import slow_flags
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import make_model, make_text_dataset, make_tokenizer
 from training import make_trainer
@@ -54,6 +54,7 @@ def test_equals_the_authors_package(seed: int, tmp_path: Path) -> None:
 value = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, math.nan])
 
 
+@example([(-2.0, False)] + 9 * [(-2.0, True)], 90)  # one of ten is higher: that is not more than 10%
 @given(st.lists(st.tuples(value, st.booleans()), min_size=2, max_size=40), st.sampled_from([1, 50, 90, 99, 100]))
 def test_flags_equal_the_slow_ones(rows: list[tuple[float, bool]], percentile: int) -> None:
     rows = [(0.25, True), *rows]
