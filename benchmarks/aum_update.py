@@ -14,11 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from aum import AUMCalculator
-from documents import replace_table
+from documents import add_table_arguments, show_table
 
 from lane_hf.buffer import AlmBuffer
 from lane_hf.margins import margin
@@ -76,14 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[32, 256, 2048])
     parser.add_argument("--batches", type=int, default=200)
-    parser.add_argument("--into", type=Path, help="A document that the table goes into, instead of the terminal.")
-    parser.add_argument("--name", default="aum", help="Which table of the document.")
+    add_table_arguments(parser, "aum")
     args = parser.parse_args(argv)
     text = report(args.batch_sizes, args.batches)
-    if args.into is None:
-        print(text)
-    else:
-        replace_table(args.into, args.name, text)
+    show_table(text, args)
     return 0
 
 

@@ -27,7 +27,7 @@ import torch
 import transformers
 from accuracy import make_config
 from datasets import Dataset
-from documents import replace_table
+from documents import add_table_arguments, read_lines, show_table
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -106,7 +106,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
         model_init=fresh_model if stages else None,
         args=config,
         train_dataset=material.rows,
-        data_collator=make_collator(material.tokenizer, getattr(args, "views", 0), args.pad_to),
+        data_collator=make_collator(material.tokenizer, args.views, args.pad_to),
     )
 
 
@@ -202,6 +202,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
     parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
+    parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     parser.add_argument("--pad_to", type=int, default=None, help="Pad every batch to so many tokens.")
 
 
@@ -209,19 +210,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="As accuracy.py has them.")
     parser.add_argument("--rows", type=int, default=512)
-    parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
     parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    parser.add_argument("--into", type=Path, help="A document that the table goes into, instead of the terminal.")
-    parser.add_argument("--name", default="cost", help="Which table of the document.")
+    add_table_arguments(parser, "cost")
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else [json.loads(line) for line in args.show.read_text().splitlines()]
-    if args.into is None:
-        print(report(lines))
-    else:
-        replace_table(args.into, args.name, report(lines))
+    lines = measure(args) if args.show is None else read_lines(args.show)
+    show_table(report(lines), args)
     return 0
 
 

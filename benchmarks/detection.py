@@ -33,7 +33,7 @@ from accuracy import add_grid_arguments, base_arguments, environment, load, sett
 from aum import AUMCalculator
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from documents import replace_table
+from documents import add_table_arguments, read_lines, show_table
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from transformers import (
@@ -251,8 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_grid_arguments(parser)
     parser.add_argument("--finders", nargs="+", default=list(FINDERS), choices=list(FINDERS))
     parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    parser.add_argument("--into", type=Path, help="A document that the table goes into, instead of the terminal.")
-    parser.add_argument("--name", default="detection", help="Which table of the document.")
+    add_table_arguments(parser, "detection")
     args = parser.parse_args(argv)
     if args.show is None:
         if args.data_dir is None or args.output is None or not args.datasets:
@@ -260,11 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.model = args.model or default_model()
         measure(args)
         return 0
-    lines = [json.loads(line) for line in args.show.read_text().splitlines()]
-    if args.into is None:
-        print(report(lines))
-    else:
-        replace_table(args.into, args.name, report(lines))
+    lines = read_lines(args.show)
+    show_table(report(lines), args)
     return 0
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from aum_update import seconds_of
-from documents import replace_table
+from documents import add_table_arguments, read_lines, show_table
 from torch.nn import functional as F
 
 from lane_hf.buffer import AlmBuffer
@@ -162,8 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--warm_up", type=int, default=20, help="Steps that are not counted.")
     parser.add_argument("--output", type=Path, default=None, help="Where the lines are written, as JSON.")
     parser.add_argument("--show", type=Path, help="Measure nothing: make the table of these lines.")
-    parser.add_argument("--into", type=Path, help="A document that the table goes into, instead of the terminal.")
-    parser.add_argument("--name", default="growth", help="Which table of the document.")
+    add_table_arguments(parser, "growth")
     parser.add_argument("--figure", type=Path, help="The SVG.")
     args = parser.parse_args(argv)
     if args.show is None:
@@ -171,13 +170,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output is not None:
             args.output.write_text("".join(json.dumps(line) + "\n" for line in lines))
     else:
-        lines = [json.loads(line) for line in args.show.read_text().splitlines()]
+        lines = read_lines(args.show)
     if args.figure is not None:
         draw(lines, args.figure)
-    if args.into is None:
-        print(report(lines))
-    else:
-        replace_table(args.into, args.name, report(lines))
+    show_table(report(lines), args)
     return 0
 
 

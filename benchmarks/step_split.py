@@ -33,7 +33,7 @@ from cost import (
     make_trainer,
     network_and_machine,
 )
-from documents import replace_table
+from documents import add_table_arguments, read_lines, show_table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import TrainerCallback
@@ -280,17 +280,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
     parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    parser.add_argument("--into", type=Path, help="A document that the table goes into, instead of the terminal.")
-    parser.add_argument("--name", default="split", help="Which table of the document.")
+    add_table_arguments(parser, "split")
     parser.add_argument("--figure", type=Path, help="The SVG.")
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else [json.loads(line) for line in args.show.read_text().splitlines()]
+    lines = measure(args) if args.show is None else read_lines(args.show)
     if args.figure is not None:
         draw(lines, args.figure)
-    if args.into is None:
-        print(report(lines))
-    else:
-        replace_table(args.into, args.name, report(lines))
+    show_table(report(lines), args)
     return 0
 
 

@@ -199,9 +199,8 @@ def test_faults_on_the_way_cost_a_repetition_at_most(hub: FakeHub, run: Path) ->
     for name in patient:
         assert [code for code, _, _ in seen[name]] == [0, 0], seen[name]
     assert [request.status for request in hub.served("^PUT /owner/cut")][:2] == [0, 200]
-    for name in {"cut", "fails", "lost", "expires"}.difference(
-        patient
-    ):  # said in one line; the same command once more is enough
+    # The others are told in one line, and the same command once more is enough.
+    for name in {"cut", "fails", "lost", "expires"}.difference(patient):
         (code, out, error), again = seen[name]
         assert (code, out) == (1, "")
         assert error.startswith(f"error: owner/{name} could not be uploaded (")

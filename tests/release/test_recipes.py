@@ -57,6 +57,7 @@ def test_a_recipe_names_a_repository_only_once_it_is_released(name: str) -> None
 
 
 def test_each_recipe_has_its_card_and_no_other_is_there() -> None:
+    assert set(RELEASED) <= TRAINED
     assert {path.name for path in CARDS.iterdir()} == {f"{name}.md" for name in names()}
 
 
