@@ -1,13 +1,18 @@
 """The Hub of the tests serves the real client as the real Hub does, and fails when it is told to."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from fake_hub import FakeHub, run_client
 from fake_hub_api import EXPIRED, OTHER
+from packaging.version import Version
 
 WEIGHTS = bytes(range(256)) * 40
+# Whether the client tries again after a connection that was cut, and waits as long as it is told to. Older ones know
+# some of it, or none (1.5 was tried).
+PATIENT = Version(version("huggingface_hub")) >= Version("1.33")
 
 SETUP = """
 import json, os, tempfile
@@ -132,7 +137,8 @@ def test_downloads(hub: FakeHub) -> None:
     files = repo.at("main").files
     repo.commit("refs/heads/main", "Less", {path: files[path] for path in ("config.json", "w.safetensors")}, "owner")
     repo.commit("refs/heads/main", "More", files, "owner")
-    hub.cut("^GET .*/w.safetensors")
+    if PATIENT:
+        hub.cut("^GET .*/w.safetensors")
     seen = client(hub, DOWNLOADS)
     for revision in ("main", "v1"):
         expected = {path: content.hex() for path, content in hub.files("owner/model", revision).items()}
@@ -152,7 +158,8 @@ def test_downloads(hub: FakeHub) -> None:
         "RepositoryNotFoundError",
     ]
     # The first download is cut, tried again, and then in the cache; the last one is of a part.
-    assert [request.status for request in hub.served("^GET .*/w.safetensors")] == [0, 200, 206]
+    cut = [0] if PATIENT else []
+    assert [request.status for request in hub.served("^GET .*/w.safetensors")] == [*cut, 200, 206]
     assert seen["part"] == WEIGHTS[1000:1300].hex()
 
 
@@ -229,7 +236,8 @@ def test_faults(hub: FakeHub) -> None:
     hub.create("owner/model")
     hub.fail("preupload/main$", times=1)
     hub.limit("^POST .*objects/batch$", retry_after=2)
-    hub.cut("^PUT .*/objects/[0-9a-f]+$")
+    if PATIENT:
+        hub.cut("^PUT .*/objects/[0-9a-f]+$")
     hub.fail("^POST .*/commit/", status=503)
     hub.lose("^POST .*/commit/")
     seen = client(hub, FAULTS)
@@ -240,9 +248,10 @@ def test_faults(hub: FakeHub) -> None:
     assert statuses("preupload") == [500, 200, 200, 200]
     assert statuses("objects/batch") == [429, 200, 200, 200]
     limited, after, *_ = hub.served("objects/batch")
-    assert after.time - limited.time >= 2
+    if PATIENT:
+        assert after.time - limited.time >= 2
     # Half a file is thrown away, a whole one outlives the commit that failed.
-    assert statuses("^PUT ") == [0, 200]
+    assert statuses("^PUT ") == ([0, 200] if PATIENT else [200])
     assert statuses("/commit/") == [503, 0]
     assert seen["first"] == ["HfHubHTTPError", 503]
     assert seen["second"][0] == "RemoteProtocolError"

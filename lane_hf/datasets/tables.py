@@ -126,6 +126,7 @@ def _read_json(path: Path, one_a_line: bool) -> pd.DataFrame:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: expected {'one object a line' if one_a_line else 'a list of objects'}")
     names = {name for row in rows for name in row}
+    "".join(names).encode()  # half a character is a ValueError here; not every pandas refuses it
     if len(names) * len(rows) > max(_SPARSE, 100 * sum(map(len, rows))):
         raise InputError(
             f"{path}: the {len(rows)} objects have {len(names)} different names, such as {quoted(min(names))}: "
