@@ -31,6 +31,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .margins import MIN_PROBABILITY
 from .mixture import fit_mixture, label_probability
 from .noise_direction import Transitions, count_transitions, uniform_transitions
 
@@ -42,12 +43,12 @@ class NoiseEstimate(NamedTuple):
 
     Attributes:
         probability: `[N]` that the given label is wrong, float32 in [0, 1].
-        margins: `[N]` average margins from the neutral margin of both labels: the given ones where the noise has no
-            direction. The lower, the more suspicious.
+        scores: `[N]` log(q / T[s, y]), float32: 0 where the label gets what the noise alone would give it. The lower,
+            the more suspicious. Without probabilities q they are the given margins.
     """
 
     probability: Tensor
-    margins: Tensor
+    scores: Tensor
 
 
 @torch.no_grad()
@@ -78,18 +79,22 @@ def noise_probability(
 def estimate_noise(
     margins: Tensor, confidence: Tensor | None, labels: Tensor, num_labels: int, others: Tensor | None = None
 ) -> NoiseEstimate:
-    """Return what [`noise_probability`] returns, and the margins it was found from; same arguments.
+    """Return what [`noise_probability`] returns, and scores to rank the rows by; same arguments.
+
+    Probabilities are for decisions; many of them are equal, so rows are ranked by the noise floor without its ends.
+    By the formula at the top of this file it does not matter how the other labels share 1 - q. A margin does look at
+    the best of them, and takes a row for right of which the classifier knows little.
 
     Example:
-        >>> margins = torch.tensor([-3.0, -3.2, 2.0, 2.2])
-        >>> estimate_noise(margins, None, torch.zeros(4, dtype=torch.int64), 2).margins.tolist() == margins.tolist()
-        True
+        >>> confidence = torch.tensor([0.05, 0.2, 0.9, 0.95])
+        >>> margins = torch.tensor([-3.0, -1.2, 2.0, 2.2])
+        >>> estimate_noise(margins, confidence, torch.zeros(4, dtype=torch.int64), 2).scores.argsort().tolist()
+        [0, 1, 2, 3]
     """
-    measured = margins
-    doubts = _mixture_doubts(measured, labels, num_labels)
+    doubts = _mixture_doubts(margins, labels, num_labels)
     if confidence is None or num_labels < 2:  # noqa: PLR2004 -- of a single label nothing can be wrong
-        return NoiseEstimate(doubts, measured)
-    transitions = _transitions(doubts, measured, labels, num_labels, others)
+        return NoiseEstimate(doubts, margins)
+    transitions = _transitions(doubts, margins, labels, num_labels, others)
     if others is None:
         others = labels  # not looked at: the noise is uniform
     for _ in range(_ROUNDS):
@@ -102,7 +107,7 @@ def estimate_noise(
     floor = transitions.uniform.expand_as(kept) if others is labels else transitions.of(others, labels)
     pooled = (doubts + 1 - above_the_floor(confidence, kept, floor)) / 2
     # Where as many labels are wrong as chance would give, the floor has no opinion.
-    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), measured)
+    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), times_the_floor(confidence, floor).float())
 
 
 def _mixture_doubts(margins: Tensor, labels: Tensor, num_labels: int) -> Tensor:
@@ -145,3 +150,21 @@ def above_the_floor(confidence: Tensor, kept: Tensor, floor: Tensor) -> Tensor:
     difference = kept - floor
     right = kept / difference.where(difference > 0, 1.0) * (1 - floor / probability)
     return torch.where(difference > 0, right, 0.0).clamp(0, 1).float()
+
+
+def times_the_floor(confidence: Tensor, floor: Tensor) -> Tensor:
+    """Return log(q / T[s, y]), by which rows are ranked: it falls as the label becomes more probably wrong.
+
+    Args:
+        confidence: `[N]` average probabilities of the given labels.
+        floor: `[N]` T[s, y].
+
+    Returns:
+        `[N]` float64, without a unit; probabilities below 1e-6 count as 1e-6.
+
+    Example:
+        >>> times_the_floor(torch.tensor([0.1, 0.05]), torch.tensor([0.1, 0.1])).round(decimals=2).tolist()
+        [0.0, -0.69]
+    """
+    q, floor = (each.double().clamp_min(MIN_PROBABILITY) for each in (confidence, floor))
+    return (q / floor).log()

@@ -217,14 +217,14 @@ class RowStatistics:
         return self._rows("candidate_hits") / self.visits.clamp(1, _MOST_VISITS)
 
     def estimate_noise(self, num_labels: int, margins: Tensor | None = None) -> NoiseEstimate:
-        """Return how probably each row's label is wrong, and the margins that say so, in main memory.
+        """Return how probably each row's label is wrong, and scores to rank the rows by, in main memory.
 
         Args:
             num_labels: number of labels.
             margins: `[num_rows]` other averages than [`average_margin`].
 
         Returns:
-            See [`noise_probability`]; rows never seen have probability 0 and keep their margin.
+            See [`noise_probability`]; rows never seen have probability 0 and their margin as score.
         """
         margins = (self.average_margin() if margins is None else margins).cpu()
         seen = self.visits.cpu() > 0
@@ -235,7 +235,7 @@ class RowStatistics:
         found = estimate_noise(margin_of_seen, confidence, labels, num_labels, others)
         return NoiseEstimate(
             torch.zeros_like(margins).masked_scatter_(seen, found.probability),
-            margins.masked_scatter(seen, found.margins),
+            margins.masked_scatter(seen, found.scores),
         )
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -271,13 +271,13 @@ class LaneTrainer(JointTrainer):
     def row_scores(self) -> RowScores:
         """Return how LANE judges the rows: by their average label-aware margin.
 
-        Plain margins are measured from the neutral margin of both labels, where the noise has a direction (see
-        [`noise_direction`]).
+        Without label-aware margins it ranks by how much more of the probability a label gets than the noise alone
+        would give it (see [`noise_probability`]), which finds more wrong labels than plain margins.
         """
         if self.args.is_neutral:
             return super().row_scores()
         margins = self.alm.average()
         weights = self.row_weights.of_all(self.alm, self.row_statistics)
         is_plain = self.args.auxiliary == "none" or not self.args.label_aware
-        scores = self.row_statistics.estimate_noise(self.num_labels).margins if is_plain else margins
+        scores = self.row_statistics.estimate_noise(self.num_labels).scores if is_plain else margins
         return RowScores(scores, weights, margins)

@@ -48,18 +48,22 @@ settings.load_profile("lane_hf")
 # Files that take half a minute or more, the longest first: with several workers, whose share is a file, none of them
 # must be left for one worker at the end while the others have nothing to do.
 LONG = (
-    *("distributed/test_data_parallel.py", "test_compile.py", "report/test_html_browser.py", "hub/test_push.py"),
-    *("test_example_scripts.py", "faults/test_kills.py", "distributed/test_fsdp2.py", "distributed/test_two_hosts.py"),
-    *("test_notebook.py", "baselines/test_aum.py", "faults/test_stage_kills.py", "test_site.py"),
-    *("distributed/test_run_lane.py", "report/test_html.py"),
+    *("baselines/test_all_methods.py", "distributed/test_data_parallel.py", "report/test_html.py"),
+    *("report/test_html_browser.py", "test_row_trainer.py", "hub/test_push.py", "test_documents.py"),
+    *("faults/test_bad_checkpoints.py", "test_trainer.py", "test_compile.py", "test_example_scripts.py", "test_run.py"),
+    *("test_trainer_options.py", "distributed/test_two_hosts.py", "distributed/test_fsdp2.py", "faults/test_kills.py"),
+    *("test_buffer.py", "faults/test_stage_kills.py", "test_detection_benchmark.py", "baselines/test_aum.py"),
 )
 
 
 # Measuring coverage makes Python more than half as slow again. What these run, in many combinations or in processes of
 # their own, is run by the tests of each part as well: coverage is measured there.
 UNMEASURED = (
-    *("distributed", "faults", "baselines/test_all_methods.py", "report/test_html_browser.py", "hub/test_push.py"),
-    *("test_trainer_options.py", "test_compile.py", "test_example_scripts.py", "test_notebook.py", "test_site.py"),
+    *("baselines", "distributed", "faults", "fuzz", "hub/test_push.py", "release/test_released.py"),
+    *("report/test_hostile_runs.py", "report/test_html.py", "report/test_html_browser.py", "test_buffer_benchmark.py"),
+    *("test_compile.py", "test_cost_benchmark.py", "test_detection_benchmark.py", "test_documents.py"),
+    *("test_example_scripts.py", "test_examples.py", "test_llm_scoring.py", "test_llm_server.py", "test_notebook.py"),
+    *("test_peft.py", "test_precision.py", "test_security.py", "test_site.py", "test_trainer_options.py"),
 )
 
 

@@ -96,7 +96,7 @@ def test_noise_that_is_learned_from_the_start_is_found_by_its_direction(seed: in
     margins, confidence, labels, others = known
     estimate = estimate_noise(margins, confidence, labels, 6, others)
     assert roc_auc_score(wrong, -margins) < 0.88
-    assert roc_auc_score(wrong, -estimate.margins) > 0.95
+    assert roc_auc_score(wrong, -estimate.scores) > 0.95
     assert roc_auc_score(wrong, estimate.probability) > 0.95
     assert estimate.probability.mean().item() == pytest.approx(wrong.float().mean().item(), abs=0.08)
     blind = noise_probability(margins, confidence, labels, 6)
@@ -105,8 +105,50 @@ def test_noise_that_is_learned_from_the_start_is_found_by_its_direction(seed: in
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_without_a_direction_nothing_changes(seed: int) -> None:
+def test_without_a_direction_the_best_other_label_does_not_matter(seed: int) -> None:
     margins, confidence, labels, others, _ = learned(seed, shift=0.0, uniform=0.4)
     estimate = estimate_noise(margins, confidence, labels, 6, others)
-    assert torch.equal(estimate.margins, margins)
-    torch.testing.assert_close(estimate.probability, noise_probability(margins, confidence, labels, 6))
+    blind = estimate_noise(margins, confidence, labels, 6)
+    torch.testing.assert_close(estimate.probability, blind.probability)
+    torch.testing.assert_close(estimate.scores, blind.scores)
+
+
+def test_scores_are_logarithms_of_how_often_the_noise_alone_would_give_the_label() -> None:
+    margins, confidence, labels = case()
+    doubts = 1 - label_probability(margins, fit_mixture(margins, labels, 3), labels).numpy()
+    floor = float(np.mean(doubts, dtype=np.float64)) / 2
+    expected = [np.log(q / floor) for q in confidence.tolist()]
+    np.testing.assert_allclose(estimate_noise(margins, confidence, labels, 3).scores, expected, atol=1e-5)
+    assert torch.equal(estimate_noise(margins, None, labels, 3).scores, margins)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_calibrated_classifier_no_ranking_is_better(seed: int) -> None:
+    """Texts of which some say much and some nothing: by Bayes' rule what counts is q, not how the others share 1 - q."""
+    generator = torch.Generator().manual_seed(seed)
+    clarity = torch.tensor([0.3, 3.0, 20.0])[torch.randint(0, 3, (20_000, 1), generator=generator)]
+    clean = (clarity * torch.randn(20_000, 8, generator=generator)).softmax(dim=1)
+    true = torch.multinomial(clean, 1, generator=generator).squeeze(1)
+    learned = 0.7 * clean + 0.3 / 8
+    drawn = torch.randint(0, 8, (20_000,), generator=generator)
+    labels = torch.where(torch.rand(20_000, generator=generator) < 0.3, drawn, true)
+    margins, others = margin(learned.log(), labels)
+    confidence = learned.gather(1, labels[:, None]).squeeze(1)
+    estimate = estimate_noise(margins, confidence, labels, 8, others)
+    by_score, by_margin = (roc_auc_score(labels != true, -ranking) for ranking in (estimate.scores, margins))
+    assert by_score > by_margin + 0.002
+
+
+def test_of_equal_probabilities_the_one_is_doubted_whose_other_label_is_often_taken_for_it() -> None:
+    margins, confidence, labels, others, _ = learned(0, shift=0.4, uniform=0.05)
+    equal = torch.full_like(confidence, 0.3)
+    scores = estimate_noise(margins, equal, labels, 6, others).scores
+    expected_source = (others + 1) % 6 == labels
+    assert scores[expected_source].max() < scores[~expected_source].min()
+
+
+def test_scores_are_finite_at_the_ends() -> None:
+    margins, _, labels = case()
+    for found in (margins, margins.abs()):  # with and without noise
+        for confidence in (torch.zeros(200), torch.ones(200)):
+            assert estimate_noise(found, confidence, labels, 3).scores.isfinite().all()

@@ -27,8 +27,9 @@ class LabelIssues(pd.DataFrame):
     - `noise_probability`: that the given label is wrong (see `lane_hf.noise_probability`); `is_issue`: whether that
       is likely, or the method's own verdict;
     - `runner_up_label`, `runner_up_share`: the best other label, and at how many of the visits it was that (at least);
-    - `score` (the method ranks by it; LANE's is the average margin, from the neutral one where the noise has a
-      direction), `alm` (average label-aware margin), `aum` (average margin), all in logits;
+    - `score` (the method ranks by it; LANE's is the logarithm of how many times more probability the label got, on
+      average, than the noise alone would give it), `alm` (average label-aware margin) and `aum` (average margin), both
+      in logits;
     - `confidence`, `variability`, `correctness`: mean and standard deviation of the given label's probability, and
       share of the visits at which it was predicted (a data map's coordinates);
     - `weight` in the cross-entropy, `visits` in training;
