@@ -124,7 +124,7 @@ def test_scores_are_logarithms_of_how_often_the_noise_alone_would_give_the_label
 
 @pytest.mark.parametrize("seed", range(3))
 def test_of_a_calibrated_classifier_no_ranking_is_better(seed: int) -> None:
-    """Texts of which some say much and some nothing: by Bayes' rule what counts is q, not how the others share 1 - q."""
+    """Texts of which some say much and some nothing: what counts is q, not how the other labels share 1 - q."""
     generator = torch.Generator().manual_seed(seed)
     clarity = torch.tensor([0.3, 3.0, 20.0])[torch.randint(0, 3, (20_000, 1), generator=generator)]
     clean = (clarity * torch.randn(20_000, 8, generator=generator)).softmax(dim=1)
