@@ -43,8 +43,8 @@ class NoiseEstimate(NamedTuple):
 
     Attributes:
         probability: `[N]` that the given label is wrong, float32 in [0, 1].
-        scores: `[N]` log(q / T[s, y]), float32: 0 where the label gets what the noise alone would give it. The lower,
-            the more suspicious. Without probabilities q they are the given margins.
+        scores: `[N]` mean of log(q / T[s, y]) and log(q / u), float32: 0 where the label gets what the noise alone
+            would give it. The lower, the more suspicious. Without probabilities q they are the given margins.
     """
 
     probability: Tensor
@@ -83,7 +83,8 @@ def estimate_noise(
 
     Probabilities are for decisions; many of them are equal, so rows are ranked by the noise floor without its ends.
     By the formula at the top of this file it does not matter how the other labels share 1 - q. A margin does look at
-    the best of them, and takes a row for right of which the classifier knows little.
+    the best of them, and takes a row for right of which the classifier knows little. A direction counts half, next to
+    u, the noise without one: a classifier that has learned little confuses in one direction too, without any noise.
 
     Example:
         >>> confidence = torch.tensor([0.05, 0.2, 0.9, 0.95])
@@ -107,7 +108,7 @@ def estimate_noise(
     floor = transitions.uniform.expand_as(kept) if others is labels else transitions.of(others, labels)
     pooled = (doubts + 1 - above_the_floor(confidence, kept, floor)) / 2
     # Where as many labels are wrong as chance would give, the floor has no opinion.
-    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), times_the_floor(confidence, floor).float())
+    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), times_the_floor(confidence, floor, transitions.uniform).float())
 
 
 def _mixture_doubts(margins: Tensor, labels: Tensor, num_labels: int) -> Tensor:
@@ -152,19 +153,21 @@ def above_the_floor(confidence: Tensor, kept: Tensor, floor: Tensor) -> Tensor:
     return torch.where(difference > 0, right, 0.0).clamp(0, 1).float()
 
 
-def times_the_floor(confidence: Tensor, floor: Tensor) -> Tensor:
-    """Return log(q / T[s, y]), by which rows are ranked: it falls as the label becomes more probably wrong.
+def times_the_floor(confidence: Tensor, floor: Tensor, uniform: Tensor) -> Tensor:
+    """Return the mean of log(q / T[s, y]) and log(q / u), by which rows are ranked: the lower, the more suspicious.
 
     Args:
         confidence: `[N]` average probabilities of the given labels.
         floor: `[N]` T[s, y].
+        uniform: u, the probability of each wrong label where the noise has no direction.
 
     Returns:
         `[N]` float64, without a unit; probabilities below 1e-6 count as 1e-6.
 
     Example:
-        >>> times_the_floor(torch.tensor([0.1, 0.05]), torch.tensor([0.1, 0.1])).round(decimals=2).tolist()
+        >>> q, floor = torch.tensor([0.1, 0.05]), torch.tensor([0.1, 0.1])
+        >>> times_the_floor(q, floor, torch.tensor(0.1)).round(decimals=2).tolist()
         [0.0, -0.69]
     """
-    q, floor = (each.double().clamp_min(MIN_PROBABILITY) for each in (confidence, floor))
-    return (q / floor).log()
+    q, floor, uniform = (each.double().clamp_min(MIN_PROBABILITY).log() for each in (confidence, floor, uniform))
+    return q - (floor + uniform) / 2
