@@ -271,7 +271,7 @@ class LaneTrainer(JointTrainer):
     def row_scores(self) -> RowScores:
         """Return how LANE judges the rows: by their average label-aware margin.
 
-        Without label-aware margins it ranks by how much more of the probability a label gets than the noise alone
+        Without label-aware margins it ranks by how many times more probability a label gets than the noise alone
         would give it (see [`noise_probability`]), which finds more wrong labels than plain margins.
         """
         if self.args.is_neutral:
