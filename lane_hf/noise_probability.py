@@ -108,7 +108,8 @@ def estimate_noise(
     floor = transitions.uniform.expand_as(kept) if others is labels else transitions.of(others, labels)
     pooled = (doubts + 1 - above_the_floor(confidence, kept, floor)) / 2
     # Where as many labels are wrong as chance would give, the floor has no opinion.
-    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), times_the_floor(confidence, floor, transitions.uniform).float())
+    scores = times_the_floor(confidence, floor, transitions.uniform).float()
+    return NoiseEstimate(torch.where(kept > floor, pooled, doubts), scores)
 
 
 def _mixture_doubts(margins: Tensor, labels: Tensor, num_labels: int) -> Tensor:
