@@ -52,18 +52,13 @@ LONG = (
     *("report/test_html_browser.py", "test_row_trainer.py", "hub/test_push.py", "test_documents.py"),
     *("faults/test_bad_checkpoints.py", "test_trainer.py", "test_compile.py", "test_example_scripts.py"),
     *("test_run.py", "test_trainer_options.py", "distributed/test_two_hosts.py", "distributed/test_fsdp2.py"),
-    *(
-        "faults/test_kills.py",
-        "test_buffer.py",
-        "faults/test_stage_kills.py",
-        "test_detection_benchmark.py",
-        "baselines/test_aum.py",
-    ),
+    *("faults/test_kills.py", "test_buffer.py", "faults/test_stage_kills.py", "test_detection_benchmark.py"),
+    "baselines/test_aum.py",
 )
 
 
-# Measuring coverage makes Python more than half as slow again. What these run, in many combinations or in processes of
-# their own, is run by the tests of each part as well: coverage is measured there.
+# Measuring coverage makes Python half as slow again. What these run is nearly all run by other tests too (of the methods
+# by test_run_methods.py), or is no part of the package, or runs in processes of its own: it is measured in the others.
 UNMEASURED = (
     *("baselines", "distributed", "faults", "fuzz", "hub/test_push.py"),
     *("report/test_hostile_runs.py", "report/test_html.py", "report/test_html_browser.py", "test_buffer_benchmark.py"),

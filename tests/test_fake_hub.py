@@ -1,18 +1,13 @@
 """The Hub of the tests serves the real client as the real Hub does, and fails when it is told to."""
 
 import json
-from importlib.metadata import version
 from typing import Any
 
 import pytest
-from fake_hub import FakeHub, run_client
+from fake_hub import PATIENT, FakeHub, run_client
 from fake_hub_api import EXPIRED, OTHER
-from packaging.version import Version
 
 WEIGHTS = bytes(range(256)) * 40
-# Whether the client tries again after a connection that was cut, and waits as long as it is told to. Older ones know
-# some of it, or none (1.5 was tried).
-PATIENT = Version(version("huggingface_hub")) >= Version("1.33")
 
 SETUP = """
 import json, os, tempfile
