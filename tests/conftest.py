@@ -57,7 +57,7 @@ LONG = (
 )
 
 
-# Measuring coverage makes Python half as slow again. What these run is nearly all run by other tests too (of the methods
+# Measuring coverage makes Python half as slow again. What these run is nearly all run by others too (of the methods
 # by test_run_methods.py), or is no part of the package, or runs in processes of its own: it is measured in the others.
 UNMEASURED = (
     *("baselines", "distributed", "faults", "fuzz", "hub/test_push.py"),
