@@ -25,6 +25,7 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "contrastive": "lscl",
         "contrastive_weight": 1.0,
         "contrastive_min_steps": 0,
+        "contrastive_schedule": "constant",
         "aux_contrastive_grad": True,
     }
 )
@@ -113,8 +114,9 @@ class LaneConfig(MethodConfig):
         default="candidate",
         metadata={
             "help": "Where the weight goes that a row's label loses: to its 'candidate', the label that was the best "
-            "other one most of the time, to the classifier's own sharpened 'prediction' (bootstrapping), or to "
-            "nothing ('none', the paper). Without reweight nothing is lost."
+            "other one most of the time (beyond a half, to all other labels as they are predicted now), to the "
+            "classifier's own sharpened 'prediction' (bootstrapping), or to nothing ('none', the paper). Without "
+            "reweight nothing is lost."
         },
     )
     similarity: Literal["sample", "class"] = field(
@@ -133,11 +135,19 @@ class LaneConfig(MethodConfig):
         default="scl",
         metadata={
             "help": "The contrastive term: 'lscl' is LANE's (Eq. 8), 'scl' supervised contrastive, 'lcl' label-aware "
-            "contrastive with positives in the denominator, 'none' leaves it out. With bootstrap='candidate', rows "
-            "that weigh less than half count as rows of their candidate."
+            "contrastive with positives in the denominator, 'none' leaves it out. With bootstrap='candidate', pairs "
+            "of 'scl' count as far as both rows are believed to have the same label; for the others, rows that weigh "
+            "less than half are rows of their candidate."
         },
     )
     contrastive_weight: float = field(default=0.3, metadata={"help": "Factor of the contrastive term in the loss."})
+    contrastive_schedule: Literal["linear", "constant"] = field(
+        default="linear",
+        metadata={
+            "help": "How the factor of the contrastive term goes on: 'linear' down to 0 at the end of training, or "
+            "'constant' (the paper). It helps to tell labels apart early on, and later to memorise them."
+        },
+    )
     contrastive_min_steps: int = field(
         default=500,
         metadata={
@@ -194,6 +204,7 @@ class LaneConfig(MethodConfig):
             "bootstrap": ("candidate", "prediction", "none"),
             "similarity": ("sample", "class"),
             "contrastive": ("lscl", "scl", "lcl", "none"),
+            "contrastive_schedule": ("linear", "constant"),
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)

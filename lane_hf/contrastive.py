@@ -1,4 +1,4 @@
-r"""Contrastive losses on embeddings: LANE's (Eq. 8) and its two relatives.
+r"""Contrastive losses on embeddings: LANE's (Eq. 8) and its relatives.
 
 Notation: `h_i` are L2-normalised embeddings, `s_ij = h_i . h_j / temperature`, `P_i` the other rows with i's label,
 `N_i` the rows with another label, `A_i = P_i + N_i`, and `w_i` the auxiliary network's probabilities for row i.
@@ -6,6 +6,14 @@ Notation: `h_i` are L2-normalised embeddings, `s_ij = h_i . h_j / temperature`, 
     SCL  = mean_i  -1/|P_i| sum_{p in P_i}           log  e^{s_ip}            / sum_{k in A_i}            e^{s_ik}
     LCL  = mean_i  -1/|P_i| sum_{p in P_i} w_{i,y_i} log  e^{s_ip}            / sum_{k in A_i} w_{i,y_k}  e^{s_ik}
     LSCL = mean_i  -1/|P_i| sum_{p in P_i}           log (w_{i,y_i} e^{s_ip}) / sum_{k in N_i} w_{i,y_k}  e^{s_ik}
+
+If the label of a row is not certain, but belongs to k with the believed probability t_i(k), a pair counts as positive
+as far as both are believed to have the same label, q_ij = sum_k t_i(k) t_j(k), and an anchor as far as its own label
+is settled:
+
+    BSCL = mean_i  sum_k t_i(k)^2  -1/sum_{j in A_i} q_ij  sum_{j in A_i} q_ij log e^{s_ij} / sum_{k in A_i} e^{s_ik}
+
+With beliefs of 0 and 1 it is SCL.
 
 An anchor without a positive (for LSCL also: without a negative) contributes zero and still counts in the mean. All
 sums of exponentials are logsumexp: with raw encoder outputs `e^s` would overflow.
@@ -18,6 +26,8 @@ import torch
 from torch import Tensor
 
 from .margins import MIN_PROBABILITY, at_least_float32
+
+_MIN_EXPECTED = 1e-4  # of positives of an anchor: less is no opinion about which rows are its like
 
 
 def label_aware_contrastive_loss(
@@ -82,6 +92,41 @@ def supervised_contrastive_loss(
     return _mean_over_anchors(denominator - _mean_over_positives(similarity, positive), has_positive)
 
 
+def believed_contrastive_loss(
+    embeddings: Tensor, beliefs: Tensor, temperature: float = 0.3, row_ids: Tensor | None = None
+) -> Tensor:
+    """Compute the supervised contrastive loss of labels that are not certain, BSCL (top of this file).
+
+    Args:
+        embeddings: `[B, d]`; normalised here.
+        beliefs: `[B, K]` probability of each label for each row. No gradient flows into them.
+        temperature: scale of the similarities, above 0.
+        row_ids: `[B]`, optional: two places of the batch that hold the same row make no pair.
+
+    Returns:
+        A float32 scalar; zero, with zero gradients, if no two rows are believed to have a label in common. An anchor
+        whose pairs add up to less than 1e-4 has none.
+
+    Source: Khosla et al. 2020, Eq. 2, with the expected positives under the beliefs; our own.
+
+    Example:
+        >>> h, sure = torch.eye(3), torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> round(believed_contrastive_loss(h, sure, temperature=1.0).item(), 4)
+        0.4621
+    """
+    beliefs = at_least_float32(beliefs.detach())
+    similarity = _similarity(embeddings, temperature)
+    allowed = _allowed(len(beliefs), row_ids, beliefs.device)
+    with torch.autocast(beliefs.device.type, enabled=False):
+        together = (beliefs @ beliefs.T) * allowed
+    expected = together.sum(dim=1)
+    has_positive = expected >= _MIN_EXPECTED
+    attraction = (similarity * together).sum(dim=1) / expected.clamp_min(_MIN_EXPECTED)
+    denominator = _masked_logsumexp(similarity, allowed, has_positive)
+    settled = beliefs.square().sum(dim=1)
+    return _mean_over_anchors(settled * (denominator - attraction), has_positive)
+
+
 def label_contrastive_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -121,17 +166,23 @@ def _pairs(
     embeddings: Tensor, labels: Tensor, temperature: float, row_ids: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled similarities `[B, B]` and the masks of positive and negative pairs."""
+    allowed = _allowed(len(labels), row_ids, labels.device)
+    same = labels[:, None] == labels[None, :]
+    return _similarity(embeddings, temperature), same & allowed, ~same & allowed
+
+
+def _similarity(embeddings: Tensor, temperature: float) -> Tensor:
     # Inside autocast the product would be taken in half precision.
     with torch.autocast(embeddings.device.type, enabled=False):
         normalised = _normalise(at_least_float32(embeddings))
-        similarity = normalised @ normalised.T / temperature
-    size = len(labels)
+        return normalised @ normalised.T / temperature
+
+
+def _allowed(size: int, row_ids: Tensor | None, device: torch.device) -> Tensor:
+    """Return the mask `[B, B]` of the pairs of different rows."""
     if row_ids is None:
-        allowed = ~torch.eye(size, dtype=torch.bool, device=labels.device)
-    else:
-        allowed = row_ids[:, None] != row_ids[None, :]
-    same = labels[:, None] == labels[None, :]
-    return similarity, same & allowed, ~same & allowed
+        return ~torch.eye(size, dtype=torch.bool, device=device)
+    return row_ids[:, None] != row_ids[None, :]
 
 
 def _normalise(embeddings: Tensor) -> Tensor:

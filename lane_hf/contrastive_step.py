@@ -4,7 +4,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
 
-from .contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
+from .contrastive import (
+    believed_contrastive_loss,
+    label_aware_contrastive_loss,
+    label_contrastive_loss,
+    supervised_contrastive_loss,
+)
 from .margins import finite_rows
 from .step_rows import StepRows
 
@@ -20,12 +25,14 @@ class ContrastiveBatch(NamedTuple):
         labels: `[B]` given labels.
         aux_probs: `[B, K]` probabilities of a second network; None for `scl`.
         rows: which rows they are.
+        beliefs: `[B, K]` how far each row is believed to have each label, for `scl`; None believes the given labels.
     """
 
     embeddings: Tensor
     labels: Tensor
     aux_probs: Tensor | None
     rows: StepRows
+    beliefs: Tensor | None = None
 
 
 def contrastive_term(
@@ -49,7 +56,7 @@ def contrastive_term(
         A scalar. Over all processes it is the same in each, with a gradient such that the average over processes is
         the gradient of one process with the whole batch.
     """
-    embeddings, labels, aux_probs, rows = batch
+    embeddings, labels, aux_probs, rows, beliefs = batch
     # A row that is not finite would spoil the similarities of all others: it counts as a vector of zeros.
     embeddings = finite_rows(embeddings)[0]
     row_ids = rows.ids
@@ -58,10 +65,13 @@ def contrastive_term(
         embeddings = trainer.gather_with_gradient(embeddings, rows)
         aux_probs = None if aux_probs is None else trainer.gather_with_gradient(aux_probs, rows)
         labels, row_ids = trainer.gather_entries(labels, rows), trainer.gather_entries(row_ids, rows)
+        beliefs = None if beliefs is None else trainer.gather_entries(beliefs, rows)
     # A sampler with replacement may repeat a row, which would be its own perfect positive. Views of a row are meant
     # to be.
     own_ids = row_ids if trainer.views_per_row == 1 else None
-    if kind == "scl":
+    if kind == "scl" and beliefs is not None:
+        term = believed_contrastive_loss(embeddings, beliefs, temperature, own_ids)
+    elif kind == "scl":
         term = supervised_contrastive_loss(embeddings, labels, temperature, own_ids)
     elif kind == "lscl":
         term = label_aware_contrastive_loss(embeddings, labels, aux_probs, temperature, own_ids)

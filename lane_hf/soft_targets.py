@@ -1,11 +1,15 @@
 r"""Targets that mix the given label with another one, or with the classifier's own sharpened prediction.
 
-    target = (1 - share) onehot(y) + share onehot(s)          s: the row's candidate
+    belief = (1 - share) onehot(y) + share onehot(s)          s: the row's candidate
+    target = (1 - share) onehot(y) + min(share, 1/2) onehot(s) + max(share - 1/2, 0) p(. | not y)
     target = (1 - share) onehot(y) + share sharpen(p),        sharpen(p) = p^(1/T) / sum_k p_k^(1/T)
 
 With a share of 1 - weight, a row whose label is doubted learns what the classifier makes of it, in place of nothing
-(bootstrapping): what it made of the row most of the time, or what it makes of it now. The first stays where it is
-while the classifier begins to memorise, the second moves along.
+(bootstrapping): what it made of the row most of the time, its candidate, or what it makes of it now. The first stays
+where it is while the classifier begins to memorise, the last moves along. The second is both: the candidate alone
+outweighs a label that is probably wrong, and what would be left over for it goes to all labels but the given one, by
+the present prediction p(k | not y) = p_k / (1 - p_y). So a wrong label cannot come back, and a row whose label is
+certainly wrong can still be learned under one that was not its candidate: a rare label, which is late to be predicted.
 
 Sources: Reed et al., "Training Deep Neural Networks on Noisy Labels with Bootstrapping", ICLR 2015 workshop; Arazo et
 al., "Unsupervised Label Noise Modeling and Loss Correction", ICML 2019, who take the share from a mixture; sharpening:
@@ -17,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .margins import at_least_float32
+
+_ENOUGH = 0.5  # with it no label is above the candidate
 
 
 @torch.no_grad()
@@ -62,24 +68,52 @@ def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, tempera
 
 
 @torch.no_grad()
-def candidate_targets(labels: Tensor, candidates: Tensor, shares: Tensor, num_labels: int) -> Tensor:
-    """Mix given labels with other ones.
+def believed_labels(labels: Tensor, candidates: Tensor, shares: Tensor, num_labels: int) -> Tensor:
+    """Return how far each row is believed to belong to each label: to the given one, or else to its candidate.
 
     Args:
         labels: `[B]` given labels.
         candidates: `[B]` other labels.
-        shares: `[B]` shares of the other label in the target, in [0, 1].
+        shares: `[B]` shares of the other label, in [0, 1].
         num_labels: number K of labels.
 
     Returns:
         `[B, K]` probabilities of the type of the shares. No gradient flows through them.
 
     Example:
-        >>> candidate_targets(torch.tensor([0]), torch.tensor([2]), torch.tensor([0.25]), num_labels=3)
+        >>> believed_labels(torch.tensor([0]), torch.tensor([2]), torch.tensor([0.25]), num_labels=3)
         tensor([[0.7500, 0.0000, 0.2500]])
     """
     shares = shares[:, None]
     return shares * F.one_hot(candidates, num_labels) + (1 - shares) * F.one_hot(labels, num_labels)
+
+
+@torch.no_grad()
+def candidate_targets(logits: Tensor, labels: Tensor, candidates: Tensor, shares: Tensor) -> Tensor:
+    """Mix given labels with their rows' candidates, and beyond a half with the prediction of the other labels.
+
+    Args:
+        logits: `[B, K]` scores.
+        labels: `[B]` given labels.
+        candidates: `[B]` other labels.
+        shares: `[B]` shares that the given labels lose, in [0, 1]; up to a half of 1 goes to the candidate.
+
+    Returns:
+        `[B, K]` probabilities, float32 unless the logits are float64. No gradient flows through them.
+
+    Example:
+        >>> candidate_targets(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([2]), torch.tensor([0.9]))
+        tensor([[0.1000, 0.2000, 0.7000]])
+    """
+    scores = at_least_float32(logits)
+    num_labels = scores.shape[1]
+    # The lowest number instead of minus infinity: of a single label there is no other one, and no NaN either.
+    others = scores.masked_fill(F.one_hot(labels, num_labels).bool(), torch.finfo(scores.dtype).min).softmax(dim=1)
+    shares = shares.to(scores)
+    beyond = (shares - _ENOUGH).clamp_min(0)[:, None]
+    return believed_labels(labels, candidates, shares, num_labels) + beyond * (
+        others - F.one_hot(candidates, num_labels)
+    )
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

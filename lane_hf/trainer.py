@@ -20,7 +20,7 @@ from .row_scores import RowScores
 from .row_statistics import Observation
 from .row_weights import RowWeights
 from .similarity import ClassSimilarity
-from .soft_targets import candidate_targets, interpolated_targets
+from .soft_targets import believed_labels, candidate_targets, interpolated_targets
 from .step_rows import StepRows
 from .weighting import weighted_mean
 
@@ -44,7 +44,7 @@ class LaneTrainer(JointTrainer):
        by `bootstrap`, what a label loses in weight goes to the row's candidate, or to the classifier's own prediction.
 
     Weights begin after `weighting_warmup` and `weighting_warmup_steps`; a training of fewer than
-    `contrastive_min_steps` steps has no contrastive term.
+    `contrastive_min_steps` steps has no contrastive term, and in others it fades by `contrastive_schedule`.
 
     Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and
     `lane/share_below_half` of the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the
@@ -164,13 +164,13 @@ class LaneTrainer(JointTrainer):
         own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
         all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs, rows)
         weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
-        believed = labels
+        beliefs = None
         if self.args.bootstrap == "candidate":
             candidates = self.row_statistics.candidates(own_ids).clamp_min(0).to(labels.device)
             candidates = candidates.repeat_interleave(views)
-            targets = candidate_targets(labels, candidates, 1 - weights, self.num_labels)
+            targets = candidate_targets(logits, labels, candidates, 1 - weights)
             loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
-            believed = torch.where(weights < 0.5, candidates, labels)  # noqa: PLR2004 -- whichever has the larger share
+            beliefs = believed_labels(labels, candidates, 1 - weights, self.num_labels)
         elif self.args.bootstrap == "prediction":
             targets = interpolated_targets(logits, labels, 1 - weights, _SHARPENING)
             loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
@@ -181,8 +181,9 @@ class LaneTrainer(JointTrainer):
             loss = loss + loss_aux
             self.log_term("loss_aux", loss_aux)
         if self._contrasts:
-            loss_contrastive = self._contrastive_term(outputs["embeddings"], believed, aux_probs, rows)
-            loss = loss + self.args.contrastive_weight * loss_contrastive
+            batch = ContrastiveBatch(outputs["embeddings"], labels, aux_probs, rows, beliefs)
+            loss_contrastive = self._contrastive_term(batch)
+            loss = loss + self._contrastive_factor() * loss_contrastive
             self.log_term("loss_contrastive", loss_contrastive)
         return loss, outputs
 
@@ -235,16 +236,23 @@ class LaneTrainer(JointTrainer):
         self.log_term("lane/alm_std", stats.variance.nan_to_num(0.0).sqrt())
         return weights
 
-    def _contrastive_term(
-        self, embeddings: Tensor, labels: Tensor, aux_probs: Tensor | None, rows: StepRows
-    ) -> Tensor:
+    def _contrastive_factor(self) -> float:
+        left = 1.0
+        if self.args.contrastive_schedule == "linear":
+            left = 1 - self.state.global_step / max(self.state.max_steps, 1)
+        return self.args.contrastive_weight * left
+
+    def _contrastive_term(self, batch: ContrastiveBatch) -> Tensor:
+        labels, aux_probs = batch.labels, batch.aux_probs
         if aux_probs is not None:
             aux_probs = aux_probs.repeat_interleave(len(labels) // len(aux_probs), dim=0)
             if not self.args.aux_contrastive_grad:
                 aux_probs = aux_probs.detach()
+        if batch.beliefs is not None and self.args.contrastive != "scl":
+            labels = batch.beliefs.argmax(dim=1)  # the others know no pairs in between
         return contrastive_term(
             self,
-            ContrastiveBatch(embeddings, labels, aux_probs, rows),
+            batch._replace(labels=labels, aux_probs=aux_probs),
             kind=self.args.contrastive,
             temperature=self.args.temperature,
             across=self.args.gather_across_devices,
