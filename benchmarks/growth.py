@@ -28,10 +28,10 @@ from torch.nn import functional as F
 
 from lane_hf.buffer import AlmBuffer
 from lane_hf.config import LaneConfig
-from lane_hf.contrastive import supervised_contrastive_loss
+from lane_hf.contrastive import believed_contrastive_loss
 from lane_hf.row_statistics import RowStatistics
 from lane_hf.row_weights import RowWeights
-from lane_hf.soft_targets import candidate_targets
+from lane_hf.soft_targets import believed_labels, candidate_targets
 
 USUAL = {"rows": 100_000, "labels": 10, "batch": 32}
 SIZES = {
@@ -59,6 +59,8 @@ class Step:
         return {
             "ids": torch.randint(self.rows, (self.batch,), generator=generator).to(device),
             "labels": torch.randint(self.labels, (self.batch,), generator=generator).to(device),
+            "candidates": torch.randint(self.labels, (self.batch,), generator=generator).to(device),
+            "shares": torch.rand(self.batch, generator=generator).to(device),
             "logits": torch.randn(self.batch, self.labels, generator=generator).to(device).requires_grad_(),
             "embeddings": torch.randn(self.batch, EMBEDDING, generator=generator).to(device).requires_grad_(),
         }
@@ -72,12 +74,13 @@ class Step:
         self.buffer.update(ids, seen.margins)
         weights = self.weights.of_batch(self.buffer, ids, labels, ids, 2.0)
         candidates = self.statistics.candidates(ids).clamp_min(0)
-        targets = candidate_targets(labels, candidates, 1 - weights, self.labels)
+        targets = candidate_targets(logits.detach(), labels, candidates, 1 - weights)
         F.cross_entropy(logits, targets).backward()
 
     def contrastive(self, batch: dict[str, torch.Tensor]) -> None:
         """Do the contrastive term."""
-        supervised_contrastive_loss(batch["embeddings"], batch["labels"], 0.3).backward()
+        beliefs = believed_labels(batch["labels"], batch["candidates"], batch["shares"], self.labels)
+        believed_contrastive_loss(batch["embeddings"], beliefs, 0.3).backward()
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:

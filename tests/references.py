@@ -52,6 +52,15 @@ def slow_target(row: list[float], label: int, share: float, temperature: float) 
     return [share * p + (1 - share) * (k == label) for k, p in enumerate(sharp)]
 
 
+def slow_candidate_target(row: list[float], label: int, candidate: int, share: float) -> list[float]:
+    others = slow_softmax([score for k, score in enumerate(row) if k != label])
+    others.insert(label, 0.0)
+    target = [max(share - 0.5, 0) * other for other in others]
+    target[label] += 1 - share
+    target[candidate] += min(share, 0.5)
+    return target
+
+
 # ------------------------------------------------------------------------------------------------------- weighting
 class SlowStats(NamedTuple):
     mean: float
@@ -151,6 +160,27 @@ def slow_supervised_contrastive(
     return total / len(labels)
 
 
+def slow_believed_contrastive(
+    embeddings: Matrix,
+    labels: Sequence[int],
+    beliefs: Matrix,
+    temperature: float,
+    row_ids: Sequence[int] | None = None,
+) -> float:
+    """`labels` are not looked at: the beliefs say what they are."""
+    s = slow_similarities(embeddings, temperature)
+    total = 0.0
+    for i in range(len(labels)):
+        others = [j for j in range(len(labels)) if (j != i if row_ids is None else row_ids[j] != row_ids[i])]
+        pairs = {j: math.fsum(a * b for a, b in zip(beliefs[i], beliefs[j], strict=True)) for j in others}
+        if math.fsum(pairs.values()) < 1e-4:
+            continue
+        denominator = math.log(math.fsum(math.exp(s[i][k]) for k in others))
+        attraction = math.fsum(pairs[j] * s[i][j] for j in others) / math.fsum(pairs.values())
+        total += math.fsum(belief**2 for belief in beliefs[i]) * (denominator - attraction)
+    return total / len(labels)
+
+
 def slow_label_contrastive(
     embeddings: Matrix,
     labels: Sequence[int],
@@ -222,6 +252,30 @@ def autograd_supervised_contrastive(
             denominator = denominator + s[i][k].exp()
         for p in positives:
             total = total - (s[i][p] - denominator.log()) / len(positives)
+    return total / len(labels)
+
+
+def autograd_believed_contrastive(
+    embeddings: torch.Tensor,
+    labels: Sequence[int],
+    beliefs: torch.Tensor,
+    temperature: float,
+    row_ids: Sequence[int] | None = None,
+) -> torch.Tensor:
+    s = _autograd_similarities(embeddings, temperature)
+    beliefs = beliefs.detach()
+    total = embeddings.sum() * 0.0
+    for i in range(len(labels)):
+        others = [j for j in range(len(labels)) if (j != i if row_ids is None else row_ids[j] != row_ids[i])]
+        pairs = {j: float(beliefs[i] @ beliefs[j]) for j in others}
+        if sum(pairs.values()) < 1e-4:
+            continue
+        denominator = torch.zeros((), dtype=torch.float64)
+        for k in others:
+            denominator = denominator + s[i][k].exp()
+        for j in others:
+            share = pairs[j] / sum(pairs.values())
+            total = total - float(beliefs[i] @ beliefs[i]) * share * (s[i][j] - denominator.log())
     return total / len(labels)
 
 

@@ -34,7 +34,7 @@ def test_every_field_has_a_default_and_a_help_text(each: Any) -> None:
 def test_every_choice_is_explained() -> None:
     hints = get_type_hints(LaneConfig)
     chosen = [each for each in OURS if get_origin(hints[each.name]) is Literal]
-    assert len(chosen) == 6
+    assert len(chosen) == 7
     for each in chosen:
         for choice in get_args(hints[each.name]):
             assert f"'{choice}'" in each.metadata["help"], (each.name, choice)
@@ -66,6 +66,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "aux_smoothing": ("0", 0.0),
         "contrastive": ("lcl", "lcl"),
         "contrastive_weight": ("2", 2.0),
+        "contrastive_schedule": ("constant", "constant"),
         "contrastive_min_steps": ("7", 7),
         "temperature": ("0.7", 0.7),
         "aux_contrastive_grad": ("True", True),
@@ -107,6 +108,7 @@ def test_the_paper_differs_from_the_defaults_where_it_should(tmp_path: Path) -> 
         "contrastive": "lscl",
         "contrastive_weight": 1.0,
         "contrastive_min_steps": 0,
+        "contrastive_schedule": "constant",
         "aux_contrastive_grad": True,
     }
 

@@ -6,7 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lane_hf.contrastive import label_aware_contrastive_loss, label_contrastive_loss, supervised_contrastive_loss
+from lane_hf.contrastive import (
+    believed_contrastive_loss,
+    label_aware_contrastive_loss,
+    label_contrastive_loss,
+    supervised_contrastive_loss,
+)
 from lane_hf.contrastive_step import ContrastiveBatch, contrastive_term
 from lane_hf.step_rows import StepRows
 
@@ -30,6 +35,14 @@ def test_it_is_the_loss_of_its_name(kind: str, views_per_row: int) -> None:
     # A row that comes twice makes no pair with itself, unless these are its views.
     row_ids = IDS if views_per_row == 1 else None
     torch.testing.assert_close(loss, LOSSES[kind](embeddings, *rest, temperature=0.5, row_ids=row_ids))
+
+
+def test_beliefs_take_the_place_of_the_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings, beliefs = torch.randn(6, 3, generator=generator), torch.rand(6, 2, generator=generator)
+    batch = ContrastiveBatch(embeddings, torch.tensor([0, 0, 1, 0, 1, 1]), None, StepRows(IDS, 6, 6, 6, 1), beliefs)
+    got = contrastive_term(SimpleNamespace(views_per_row=1), batch, kind="scl", temperature=0.5, across=True)
+    torch.testing.assert_close(got, believed_contrastive_loss(embeddings, beliefs, 0.5, IDS))
 
 
 @pytest.mark.parametrize("kind", LOSSES)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from references import slow_target
+from references import slow_candidate_target, slow_target
 from torch.nn import functional as F
 
-from lane_hf.soft_targets import candidate_targets, interpolated_targets
+from lane_hf.soft_targets import believed_labels, candidate_targets, interpolated_targets
 
 
 def random_logits(rows: int, num_labels: int, seed: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +52,7 @@ def test_no_gradient_flows_through_targets() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6))
-def test_the_candidate_gets_what_the_given_label_loses(seed: int, num_labels: int) -> None:
+def test_the_candidate_is_believed_where_the_given_label_is_not(seed: int, num_labels: int) -> None:
     _, labels = random_logits(5, num_labels, seed)
     _, candidates = random_logits(5, num_labels, seed + 1)
     shares = torch.rand(5, generator=torch.Generator().manual_seed(seed))
@@ -60,6 +60,44 @@ def test_the_candidate_gets_what_the_given_label_loses(seed: int, num_labels: in
     for row, (label, candidate, share) in enumerate(zip(labels, candidates, shares, strict=True)):
         want[row, label] += 1 - share
         want[row, candidate] += share
-    torch.testing.assert_close(candidate_targets(labels, candidates, shares, num_labels), want)
+    torch.testing.assert_close(believed_labels(labels, candidates, shares, num_labels), want)
     grown = shares.requires_grad_()
-    assert not candidate_targets(labels, candidates, grown, num_labels).requires_grad
+    assert not believed_labels(labels, candidates, grown, num_labels).requires_grad
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6), st.sampled_from([0.3, 3.0]))
+def test_beyond_a_half_what_is_lost_goes_to_all_other_labels(seed: int, num_labels: int, scale: float) -> None:
+    logits, labels = random_logits(5, num_labels, seed, scale)
+    candidates = (labels + random_logits(5, num_labels - 1, seed + 1)[1] + 1) % num_labels
+    shares = torch.rand(5, generator=torch.Generator().manual_seed(seed))
+    got = candidate_targets(logits, labels, candidates, shares)
+    rows = zip(logits.tolist(), labels.tolist(), candidates.tolist(), shares.tolist(), strict=True)
+    torch.testing.assert_close(got, torch.tensor([slow_candidate_target(*row) for row in rows]), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(5))
+    # The given label keeps what it has, and the candidate is never below it where the label is probably wrong.
+    torch.testing.assert_close(got.gather(1, labels[:, None])[:, 0], 1 - shares)
+    assert (got.gather(1, candidates[:, None])[:, 0] >= torch.minimum(shares, torch.tensor(0.5)) - 1e-6).all()
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_up_to_a_half_the_target_is_the_belief(seed: int, num_labels: int) -> None:
+    logits, labels = random_logits(5, num_labels, seed)
+    candidates = (labels + 1) % num_labels
+    shares = torch.rand(5, generator=torch.Generator().manual_seed(seed)) / 2
+    want = believed_labels(labels, candidates, shares, num_labels)
+    assert torch.equal(candidate_targets(logits, labels, candidates, shares), want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_candidate_targets_of_extreme_logits_are_distributions(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0], [-3e38, 3e38, -3e38], [3e38, 3e38, 3e38]], dtype=dtype)
+    labels, candidates = torch.tensor([0, 1, 2]), torch.tensor([1, 0, 0])
+    got = candidate_targets(logits, labels, candidates, torch.ones(3))
+    assert got.tolist() == [[0, 0.5, 0.5], [0.75, 0, 0.25], [0.75, 0.25, 0]]
+    assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert not candidate_targets(logits.requires_grad_(), labels, candidates, torch.ones(3)).requires_grad
+
+
+def test_a_single_label_has_no_other_one_and_stays_a_number() -> None:
+    none = torch.zeros(2, dtype=torch.int64)
+    assert candidate_targets(torch.zeros(2, 1), none, none, torch.tensor([0.0, 1.0])).tolist() == [[1], [1]]

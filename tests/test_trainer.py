@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from references import slow_target
+from references import slow_candidate_target, slow_target
 from sklearn.metrics import roc_auc_score
 from tiny import make_model, make_text_dataset, make_tokenizer
 from torch.nn import functional as F
@@ -92,8 +92,9 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap
         expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
     elif bootstrap == "candidate":
         others = logits.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)  # the best other label of every visit
-        lost = (1 - weights) * F.cross_entropy(logits, others, reduction="none")
-        expected = (losses * weights + lost).mean()
+        rows = zip(logits.tolist(), labels.tolist(), others.tolist(), (1 - weights).tolist(), strict=True)
+        targets = torch.tensor([slow_candidate_target(*row) for row in rows])
+        expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
     else:
         expected = (losses * weights).mean()
     assert second == pytest.approx(expected.item(), abs=1e-4)
@@ -103,29 +104,39 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap
         assert second < first
 
 
-@pytest.mark.parametrize("bootstrap", ["candidate", "none"])
+@pytest.mark.parametrize(("bootstrap", "kind"), [("candidate", "scl"), ("candidate", "lscl"), ("none", "scl")])
 def test_doubted_rows_are_pulled_towards_their_candidate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: str, kind: str
 ) -> None:
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    seen: list[ContrastiveBatch] = []
 
     def look(trainer: LaneTrainer, batch: ContrastiveBatch, **options: Any) -> torch.Tensor:
-        seen.append((batch.rows.ids, batch.labels))
+        seen.append(batch)
         return contrastive_term(trainer, batch, **options)
 
     monkeypatch.setattr("lane_hf.trainer.contrastive_term", look)
     still = {"dropout": 0.0, "learning_rate": 0.0, "num_train_epochs": 2}  # so the weights stay what they are
-    options = {"weighting": "gaussian", "threshold": 1.2, "auxiliary": "none", "contrastive": "scl"}
-    trainer = make_trainer(tmp_path, bootstrap=bootstrap, **options, **still)
+    options = {"weighting": "gaussian", "threshold": 1.2, "label_aware": False, "contrastive": kind}
+    auxiliary = "none" if kind == "scl" else "shared"
+    trainer = make_trainer(tmp_path, bootstrap=bootstrap, auxiliary=auxiliary, **options, **still)
     trainer.train()
     given = torch.tensor(trainer.train_dataset["label"])
     weights, candidates = trainer.row_scores().weights, trainer.row_statistics.candidates()
     doubted = weights < 0.5
     assert doubted.any()
     assert not doubted.all()
-    believed = torch.where(doubted, candidates, given) if bootstrap == "candidate" else given
-    for step, (ids, labels) in enumerate(seen):
-        assert torch.equal(labels, given[ids] if step < 8 else believed[ids]), step  # the first epoch is the warm-up
+    size = trainer.num_labels
+    believed = weights[:, None] * F.one_hot(given, size) + (1 - weights)[:, None] * F.one_hot(candidates, size)
+    for step, batch in enumerate(seen):
+        ids, warming_up = batch.rows.ids, step < 8
+        if bootstrap == "none":
+            assert batch.beliefs is None
+        else:
+            want = F.one_hot(given[ids], size).float() if warming_up else believed[ids]
+            torch.testing.assert_close(batch.beliefs, want, rtol=1e-3, atol=1e-3)
+        # The terms of an auxiliary network know no pairs in between: the likelier label is the label.
+        hard = torch.where(doubted, candidates, given) if kind == "lscl" else given
+        assert torch.equal(batch.labels, given[ids] if warming_up else hard[ids]), step
 
 
 def test_defaults_train_on_their_own(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_the_published_algorithm_trains(tmp_path: Path) -> None:
 
 
 def test_every_term_is_logged(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, contrastive="lscl")
+    trainer = make_trainer(tmp_path, contrastive="lscl", contrastive_schedule="constant")
     trainer.train()
     steps = trainer.state.global_step
     shares = {"lane/negative_share", "lane/mean_weight", "lane/share_below_half"}
@@ -90,6 +90,21 @@ def test_every_term_is_logged(tmp_path: Path) -> None:
         for i in range(steps)
     ]
     assert logged(trainer, "loss") == pytest.approx(total, abs=1e-4)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_contrastive_term_fades_to_the_end(tmp_path: Path, accumulated: int) -> None:
+    options = {"contrastive": "scl", "auxiliary": "none", "contrastive_weight": 2.0}
+    trainer = make_trainer(tmp_path, gradient_accumulation_steps=accumulated, **options)
+    trainer.train()
+    steps, parts = trainer.state.global_step, {name: logged(trainer, name) for name in ("loss_ce", "loss_contrastive")}
+    assert steps == 16 // accumulated
+    total = [
+        ce + 2.0 * (1 - step / steps) * contrast
+        for step, (ce, contrast) in enumerate(zip(parts["loss_ce"], parts["loss_contrastive"], strict=True))
+    ]
+    assert logged(trainer, "loss") == pytest.approx(total, abs=1e-4)
+    assert min(parts["loss_contrastive"]) > 0.1
 
 
 def test_a_short_training_is_done_without_the_contrastive_term(tmp_path: Path) -> None:
