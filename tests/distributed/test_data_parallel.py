@@ -20,7 +20,10 @@ LONGER = {"num_rows": 61}  # six batches an epoch, so that two are left over aft
 SCENARIOS: dict[str, dict[str, Any]] = {
     "gaussian": {"weighting": "gaussian"},
     "mixture": {"weighting": "mixture"},
-    "posterior": {"weighting": "posterior", "bootstrap": "candidate", "wait_for_labels": True},
+    "posterior": {
+        **CONTRASTIVE,
+        **{"weighting": "posterior", "bootstrap": "candidate", "wait_for_labels": True, "contrastive": "scl"},
+    },
     "class_similarity": {"similarity": "class"},
     "even": {"num_rows": 36},
     "seven_left": {"num_rows": 31},
