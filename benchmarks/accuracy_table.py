@@ -27,7 +27,6 @@ from typing import Any
 from documents import replace_table
 
 NOTHING = "-"
-BASES = ("plain", "lane")  # what everything is compared with
 Line = dict[str, Any]
 COLUMNS: dict[str, tuple[Callable[[Line], float | None], int]] = {
     "last accuracy": (lambda line: 100 * line["epochs"][-1]["test_accuracy"], 1),
@@ -170,6 +169,17 @@ def summary(lines: Sequence[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
 
 
+def only_methods(lines: Iterable[Line], names: Sequence[str]) -> list[Line]:
+    """Return the lines of these methods and of their variants, `name[...]`, in the order of the names."""
+    wanted = [line for line in lines if base_of(line) in names]
+    return sorted(wanted, key=lambda line: names.index(base_of(line)))
+
+
+def base_of(line: Line) -> str:
+    """Return the name of a line's method without its settings."""
+    return line["method"].partition("[")[0]
+
+
 def accuracy(lines: Sequence[Line]) -> float:
     return statistics.fmean(line["epochs"][-1]["test_accuracy"] for line in lines)
 
@@ -178,9 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
     parser.add_argument("--noise", nargs="+", help="only these noises")
-    parser.add_argument(
-        "--variants", choices=["also", "none", "only"], default="also", help="methods with settings, as lane[...]"
-    )
+    parser.add_argument("--methods", nargs="+", help="only these methods and their variants, in this order")
+    parser.add_argument("--defaults_only", action="store_true", help="leave out methods with settings, as lane[...]")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--overview", action="store_true", help="one table of all cells instead")
     kinds.add_argument(
@@ -193,10 +202,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [json.loads(text) for text in texts if text.strip()]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
-    if args.variants != "also":
-        lines = [
-            line for line in lines if line["method"] in BASES or ("[" in line["method"]) is (args.variants == "only")
-        ]
+    if args.methods:
+        lines = only_methods(lines, args.methods)
+    if args.defaults_only:
+        lines = [line for line in lines if "[" not in line["method"]]
     content = f"{summary(lines)}\n" if args.summary else f"{overview(lines)}\n" if args.overview else report(lines)
     if args.into is None:
         sys.stdout.write(content)

@@ -121,3 +121,18 @@ def test_the_summary_sets_the_default_against_plain_training_and_the_best_other_
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| toy, uniform:0.4 | 70.0 / 35.0 | 95.0 / 47.5 | 90.0 / 45.0 (`other`, of 2) | 25% | 5% | 1 |",
     ]
+
+
+def test_only_some_methods_with_or_without_their_variants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("gce", "plain", "gce[gce_q=0.4]", "lane", "gcex")
+    results = tmp_path / "results.jsonl"
+    results.write_text("".join(json.dumps(line(name, 1, 0.5, 0.5)) + "\n" for name in names))
+
+    def shown(*words: str) -> list[str]:
+        assert benchmark.main([str(results), *words]) == 0
+        rows = capsys.readouterr().out.splitlines()
+        return [row.split("|")[1].strip(" `") for row in rows if row.startswith("| `")]
+
+    assert shown() == list(names)
+    assert shown("--methods", "plain", "gce") == ["plain", "gce", "gce[gce_q=0.4]"]
+    assert shown("--methods", "plain", "gce", "--defaults_only") == ["plain", "gce"]
