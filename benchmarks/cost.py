@@ -77,9 +77,9 @@ def make_collator(tokenizer: Any, views: int, pad_to: int | None) -> Any:
 
 def make_trainer(name: str, folder: str, material: Material, args: argparse.Namespace) -> Trainer:
     """Return a trainer of the method, with a fresh model."""
-    depth = {"num_hidden_layers": args.layers} if args.layers else {}
 
-    def fresh_model() -> Any:
+    def fresh_model(layers: int | None = args.layers) -> Any:
+        depth = {"num_hidden_layers": layers} if layers else {}
         return AutoModelForSequenceClassification.from_pretrained(
             model_folder(args), num_labels=max(args.labels or 0, len(material.names)), dtype=torch.float32, **depth
         )
@@ -101,7 +101,11 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
     else:
         kind, config = make_config(name, settings)
     stages = issubclass(kind, StagedTrainer)
+    second = {}
+    if args.auxiliary_layers and getattr(config, "auxiliary", "none") == "full":
+        second["auxiliary_model"] = fresh_model(args.auxiliary_layers)
     return kind(
+        **second,
         model=None if stages else fresh_model(),
         model_init=fresh_model if stages else None,
         args=config,
@@ -201,6 +205,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_length", type=int, default=64)
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
+    parser.add_argument("--auxiliary_layers", type=int, default=None, help="Layers of lane's full auxiliary network.")
     parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
     parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     parser.add_argument("--pad_to", type=int, default=None, help="Pad every batch to so many tokens.")
@@ -219,6 +224,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = measure(args) if args.show is None else read_lines(args.show)
     show_table(report(lines), args)
     return 0
+
+
+def name_with_auxiliary(name: str, args: argparse.Namespace) -> str:
+    """Return a method's name, with the size of its second network if that is not the classifier's."""
+    is_other = args.auxiliary_layers and "auxiliary=full" in name
+    return f"{name}, auxiliary_layers={args.auxiliary_layers}" if is_other else name
 
 
 def how_it_was_measured(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -249,7 +260,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     for repeat in range(args.repeats):
         # Each line as soon as it is known: a run that is cut short has measured what it has measured.
         for name, found in ratios_of_a_repeat(args.methods, lambda name: cost_of(name, material, args), reference):
-            lines.append({"method": name, "repeat": repeat, **found, **about})
+            lines.append({"method": name_with_auxiliary(name, args), "repeat": repeat, **found, **about})
             if args.output is not None:
                 with args.output.open("a") as file:
                     file.write(json.dumps(lines[-1]) + "\n")

@@ -65,10 +65,10 @@ def test_runs_of_several_sizes_are_told_size_by_size() -> None:
 def test_with_views_the_reference_has_them_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "cost.jsonl"
     few = ["--rows", "16", "--layers", "1", "--repeats", "1", "--epochs", "1", "--batch_size", "4"]
-    method = "lane[auxiliary=full]"
-    assert benchmark.main(["--methods", method, "--views", "2", *few, "--output", str(output)]) == 0
+    argv = ["--methods", "lane[auxiliary=full]", "--auxiliary_layers", "1", "--views", "2", *few]
+    assert benchmark.main([*argv, "--output", str(output)]) == 0
     (line,) = (json.loads(each) for each in output.read_text().splitlines())
-    assert (line["method"], line["views"]) == (method, 2)
+    assert (line["method"], line["views"]) == ("lane[auxiliary=full], auxiliary_layers=1", 2)
     assert "time, plain on 3 views = 1" in capsys.readouterr().out
     runs = iter([("plain", 1.0), ("a", 3.0), ("plain", 2.0)])
 
