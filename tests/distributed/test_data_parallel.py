@@ -22,7 +22,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "mixture": {"weighting": "mixture"},
     "posterior": {
         **CONTRASTIVE,
-        **{"weighting": "posterior", "bootstrap": "candidate", "wait_for_labels": True, "contrastive": "scl"},
+        "contrastive": "scl",
+        "weighting": "posterior",
+        "bootstrap": "candidate",
+        "wait_for_labels": True,
     },
     "class_similarity": {"similarity": "class"},
     "even": {"num_rows": 36},
