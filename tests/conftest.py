@@ -66,9 +66,9 @@ UNMEASURED = (
     *("test_example_scripts.py", "test_examples.py", "test_llm_scoring.py", "test_llm_server.py", "test_notebook.py"),
     *("test_peft.py", "test_precision.py", "test_security.py", "test_site.py", "test_trainer_options.py"),
     # Formulas, on thousands of random inputs; every training runs them as well.
-    *("test_buffer.py", "test_buffer_machine.py", "test_buffer_scale.py", "test_buffer_state.py", "test_contrastive.py"),
-    *("test_contrastive_edges.py", "test_believed_contrastive.py", "test_margins.py", "test_noise_distributions.py"),
-    *("test_row_statistics.py", "report/test_estimates.py", "augmentation/test_translation_cache.py"),
+    *("test_buffer.py", "test_buffer_machine.py", "test_buffer_scale.py", "test_buffer_state.py", "test_margins.py"),
+    *("test_contrastive.py", "test_contrastive_edges.py", "test_believed_contrastive.py", "test_row_statistics.py"),
+    *("test_noise_distributions.py", "report/test_estimates.py", "augmentation/test_translation_cache.py"),
 )
 
 
