@@ -6,6 +6,8 @@
 DATA holds a folder for each data set with `train.csv`, `validation.csv` and `test.csv` (columns text, label). Cells
 that already stand in the output are skipped, so a killed grid goes on where it was. A method is `paper`, or one that
 `lane train --method` knows, also with settings: `lane[weighting=gaussian,contrastive=lscl]`, `gce[gce_q=0.5]`.
+A noise is `clean`, `KIND:RATE`, or `column:NAME`: labels that stand in another column of the training and validation
+tables, such as those of one annotator where `label` is that of many.
 
 Same budget, schedule and batch size for every method. Nothing is chosen on clean labels: training and validation
 labels are spoiled alike, the headline is the last epoch, and the best epoch is the one with the best accuracy on the
@@ -26,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import transformers
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, Value
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -73,9 +76,18 @@ class EpochScores(TrainerCallback):
         self.epochs[-1].update({name.removeprefix("eval_"): value for name, value in kept.items()})
 
 
-def load(folder: Path, max_train: int | None) -> DatasetDict:
+def load(folder: Path, max_train: int | None, noise: str = "clean") -> DatasetDict:
+    """Read a data set; for `column:NAME`, training and validation rows are labelled by that column.
+
+    Raises:
+        InputError: a table cannot be read, has no such column, or a label in it that no other training row has.
+    """
     tables = {split: read_table(folder / f"{split}.csv") for split in ("train", "validation", "test")}
-    data = to_text_and_label(tables)
+    data = to_text_and_label(tables, text_column="text", label_column="label")
+    kind, _, given = noise.partition(":")
+    if kind == "column":
+        for split in ("train", "validation"):
+            data[split] = relabel(data[split], tables[split], given, folder / f"{split}.csv")
     if max_train is not None and max_train < len(data["train"]):
         data["train"] = data["train"].shuffle(seed=13).select(range(max_train))
     return data
@@ -97,19 +109,42 @@ def distances_of(dataset: str, geometry: str, names: list[str]) -> np.ndarray:
     return named_ordinal_distances(names, known)
 
 
+def relabel(rows: Dataset, table: pd.DataFrame, given: str, file: Path) -> Dataset:
+    """Label rows by another column of their table; what is right and wrong is kept as noise injection keeps it.
+
+    Raises:
+        InputError: there is no such column, or a label in it is not one of the data set's.
+    """
+    if given not in table.columns:
+        raise InputError(f"{file}: no column {given!r}, which the noise column:{given} needs")
+    feature = rows.features["label"]
+    unknown = set(table[given]) - set(feature.names)
+    if unknown:
+        raise InputError(f"{file}: {next(iter(unknown))!r} in the column {given!r} is no label of the training table")
+    labels = [feature.str2int(name) for name in table[given]]
+    flipped = np.asarray(labels) != np.asarray(rows["label"])
+    return (
+        rows.rename_column("label", ORIGINAL_COLUMN)
+        .add_column("label", labels, feature=feature)
+        .add_column(FLIPPED_COLUMN, flipped.tolist(), feature=Value("bool"))
+    )
+
+
 def spoil(data: DatasetDict, noise: str, seed: int, dataset: str = "") -> DatasetDict:
     """Spoil training and validation labels alike; the test labels stay as they are.
+
+    The labels of `column:NAME` were read by `load` and stay as well.
 
     Raises:
         InputError: the noise cannot be understood.
     """
-    if noise == "clean":
-        return data
     kind, _, rate = noise.partition(":")
+    if noise == "clean" or kind == "column":
+        return data
     try:
         options: dict[str, Any] = {"kind": kind, "rate": float(rate)}
     except ValueError:
-        raise InputError(f"noise {noise!r}: expected clean or KIND:RATE, such as uniform:0.4") from None
+        raise InputError(f"noise {noise!r}: expected clean, KIND:RATE such as uniform:0.4, or column:NAME") from None
     if kind.startswith("semantic-"):
         names = data["train"].features["label"].names
         options["distances"] = distances_of(dataset, kind.removeprefix("semantic-"), names)
@@ -135,7 +170,7 @@ def make_config(method: str, base: dict[str, Any]) -> tuple[type[RowTrainer], Me
 
 def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
-    data = load(args.data_dir / cell["dataset"], args.max_train_samples)
+    data = load(args.data_dir / cell["dataset"], args.max_train_samples, cell["noise"])
     data = spoil(data, cell["noise"], cell["seed"], cell["dataset"])
     names = data["train"].features["label"].names
     tokenizer = AutoTokenizer.from_pretrained(args.model)

@@ -59,7 +59,7 @@ class Cell:
 
     def __init__(self, dataset: str, noise: str, seed: int, args: argparse.Namespace) -> None:
         self.seed, self._args = seed, args
-        data = spoil(load(args.data_dir / dataset, args.max_train_samples), noise, seed, dataset)
+        data = spoil(load(args.data_dir / dataset, args.max_train_samples, noise), noise, seed, dataset)
         self.names = data["train"].features["label"].names
         self._tokenizer = AutoTokenizer.from_pretrained(args.model)
         self.flipped = np.asarray(data["train"][FLIPPED_COLUMN])

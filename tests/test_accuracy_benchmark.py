@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -48,6 +49,35 @@ def test_noise_that_makes_no_sense(noise: str) -> None:
     )
     with pytest.raises(InputError):
         benchmark.spoil(DatasetDict({"train": rows, "validation": rows}), noise, 1)
+
+
+def crowd_folder(folder: Path, **columns: list[str]) -> Path:
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        pd.DataFrame({"text": ["a", "b", "c"], "label": ["no", "yes", "no"], **columns}).to_csv(
+            folder / f"{split}.csv", index=False
+        )
+    return folder
+
+
+def test_labels_of_another_column_are_what_training_and_validation_see(tmp_path: Path) -> None:
+    folder = crowd_folder(tmp_path / "crowd", one_rater=["yes", "yes", "no"])
+    noise = "column:one_rater"
+    data = benchmark.spoil(benchmark.load(folder, None, noise), noise, 1)
+    for split in ("train", "validation"):
+        rows = data[split]
+        assert (list(rows["label"]), list(rows["original_label"])) == ([1, 1, 0], [0, 1, 0])
+        assert list(rows["is_flipped"]) == [True, False, False]
+    assert list(data["test"]["label"]) == [0, 1, 0]
+    assert list(benchmark.load(folder, None)["train"]["label"]) == [0, 1, 0]
+
+
+def test_a_column_that_is_missing_or_has_other_labels_is_refused(tmp_path: Path) -> None:
+    folder = crowd_folder(tmp_path / "crowd", one_rater=["yes", "perhaps", "no"])
+    with pytest.raises(InputError, match=r"train.csv: 'perhaps' in the column 'one_rater' is no label"):
+        benchmark.load(folder, None, "column:one_rater")
+    with pytest.raises(InputError, match=r"train.csv: no column 'another', which the noise column:another needs"):
+        benchmark.load(folder, None, "column:another")
 
 
 def test_methods_and_their_settings(tmp_path: Path) -> None:
