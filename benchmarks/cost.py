@@ -31,6 +31,8 @@ from documents import add_table_arguments, read_lines, show_table
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
     DataCollatorWithPadding,
     Trainer,
     TrainingArguments,
@@ -45,6 +47,12 @@ from lane_hf.packaged_model import default_model
 from lane_hf.run_arguments import has_fast_bf16
 
 TRAINER = "Trainer"
+PACKAGED = "packaged"
+# With random weights: what a step costs does not depend on them. The vocabulary is that of the packaged tokenizer.
+SHAPES = {
+    "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "bert-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+}
 
 
 def model_folder(args: argparse.Namespace) -> str:
@@ -80,6 +88,11 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
 
     def fresh_model(layers: int | None = args.layers) -> Any:
         depth = {"num_hidden_layers": layers} if layers else {}
+        if args.network != PACKAGED:
+            shape = {**SHAPES[args.network], **depth}
+            return BertForSequenceClassification(
+                BertConfig(num_labels=max(args.labels or 0, len(material.names)), **shape)
+            )
         return AutoModelForSequenceClassification.from_pretrained(
             model_folder(args), num_labels=max(args.labels or 0, len(material.names)), dtype=torch.float32, **depth
         )
@@ -204,6 +217,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--max_length", type=int, default=64)
     parser.add_argument("--model", default=None, help="Default: the packaged MiniLM.")
+    parser.add_argument(
+        "--network", choices=[PACKAGED, *SHAPES], default=PACKAGED, help="A larger network, with random weights."
+    )
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
     parser.add_argument("--auxiliary_layers", type=int, default=None, help="Layers of lane's full auxiliary network.")
     parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
@@ -242,8 +258,10 @@ def how_it_was_measured(args: argparse.Namespace, *names: str) -> dict[str, Any]
 
 def network_and_machine(about: dict[str, Any]) -> str:
     """Return in words what [`how_it_was_measured`] has noted."""
+    name = about.get("network", PACKAGED)
+    network = "the packaged encoder" if name == PACKAGED else name
     return (
-        f"{about['layers'] or 'all'} layers of the packaged encoder, at most {about['max_length']} tokens, "
+        f"{about['layers'] or 'all'} layers of {network}, at most {about['max_length']} tokens, "
         f"{about['device']} ({about['threads']} threads), torch {about['torch']}, transformers {about['transformers']}"
     )
 
@@ -253,7 +271,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     transformers.logging.set_verbosity_error()
     material = make_material(args.rows, args)
     about = how_it_was_measured(
-        args, "rows", "views", "epochs", "batch_size", "max_length", "layers", "labels", "pad_to"
+        args, "rows", "views", "epochs", "batch_size", "max_length", "layers", "network", "labels", "pad_to"
     )
     reference = "plain" if args.views else TRAINER
     lines = []

@@ -259,7 +259,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     transformers.logging.set_verbosity_error()
     args.epochs = 1
     material = make_material(args.batch_size * (args.first + args.steps + 1), args)
-    about = how_it_was_measured(args, "steps", "batch_size", "max_length", "layers")
+    about = how_it_was_measured(args, "steps", "batch_size", "max_length", "layers", "network")
     lines = []
     for repeat in range(args.repeats):
         for name in args.methods:
