@@ -34,6 +34,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DataCollatorWithPadding,
+    PrinterCallback,
     Trainer,
     TrainingArguments,
 )
@@ -117,7 +118,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
     second = {}
     if args.auxiliary_layers and getattr(config, "auxiliary", "none") == "full":
         second["auxiliary_model"] = fresh_model(args.auxiliary_layers)
-    return kind(
+    trainer = kind(
         **second,
         model=None if stages else fresh_model(),
         model_init=fresh_model if stages else None,
@@ -125,6 +126,8 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
         train_dataset=material.rows,
         data_collator=make_collator(material.tokenizer, args.views, args.pad_to),
     )
+    trainer.remove_callback(PrinterCallback)  # the losses are of no interest here
+    return trainer
 
 
 def cost_of(name: str, material: Material, args: argparse.Namespace) -> tuple[float, float | None]:

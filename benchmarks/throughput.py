@@ -163,7 +163,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         speed = own[0]["operations"] / seconds
         cells = [
             f"`{name}`",
-            f"{own[0]['steps'] * own[0]['batch_size'] / seconds:,.0f}",
+            f"{own[0]['steps'] * own[0]['batch_size'] / seconds:,.1f}",
             f"{speed / 1e12:.3g}",
             f"{speed / statistics.median(line['ceiling'] for line in own):.0%}",
         ]

@@ -67,6 +67,6 @@ def test_a_run_on_this_machine(shape: dict[str, int], tmp_path: Path, capsys: py
 def test_speeds_are_medians_over_the_repeats() -> None:
     about = {"method": "a", "steps": 10, "batch_size": 32, "operations": 4e12, "ceiling": 8e12}
     lines = [{**about, "seconds": seconds} for seconds in (1.0, 9.0, 2.0)]
-    assert benchmark.table(lines).splitlines()[-1] == "| `a` | 160 | 2 | 25% |"
+    assert benchmark.table(lines).splitlines()[-1] == "| `a` | 160.0 | 2 | 25% |"
     on_gpu = [{**line, "gpu_memory_mib": 10.0 * number} for number, line in enumerate(lines)]
-    assert benchmark.table(on_gpu).splitlines()[-1] == "| `a` | 160 | 2 | 25% | 20 |"
+    assert benchmark.table(on_gpu).splitlines()[-1] == "| `a` | 160.0 | 2 | 25% | 20 |"
