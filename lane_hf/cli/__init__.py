@@ -1,21 +1,24 @@
 """The `lane` command.
 
-Every error is one line on standard error that says what is wrong, where and what to do. The exit status is 0; 1 if
-something could not be written or a check failed; 2 if what the user gave is wrong; 130 if it was interrupted.
+Every error is one line on standard error that says what is wrong, where and what to do; so is every warning that is
+meant for users. The exit status is 0; 1 if something could not be written or a check failed; 2 if what the user gave is
+wrong; 130 if it was interrupted.
 """
 
 import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from ..display import excerpt, first_line
 from ..errors import CheckpointError, HubError, InputError, OutputError
 from ..version import __version__
 from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, release, report
-from .output import say_error
+from .output import say_error, warning_line
 
 COMMANDS = (issues, report, fix, compare, push, release, datasets, noise, augment, doctor, completion)
 _FAILED = 1
@@ -42,6 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    with _warnings_in_words(warnings.formatwarning):
+        return _run_and_report(argv)
+
+
+@contextmanager
+def _warnings_in_words(usual: Callable[..., str]) -> Iterator[None]:
+    """Show users what they are warned of, and not the line of code that noticed it."""
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        return warning_line(str(message)) if category is UserWarning else usual(message, category, *place, **more)
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def _run_and_report(argv: list[str]) -> int:
     try:
         status = _run(argv)
         sys.stdout.flush()  # while a failure can still be reported

@@ -47,6 +47,23 @@ def test_options_are_written_with_dashes_too_but_never_cut(lane: Lane, refused: 
     assert "COMMAND" in refused("--json")
 
 
+def test_a_warning_is_a_line_without_the_code_that_noticed_it() -> None:
+    code = (
+        "import warnings\nfrom lane_hf import cli\n"
+        "def run(arguments):\n"
+        "    warnings.warn('two labels\\n have \\x1b no row', stacklevel=1)\n"
+        "    warnings.warn('of a library', FutureWarning, stacklevel=1)\n"
+        "cli.datasets.run = run\n"
+        "assert cli.main(['datasets']) == 0\n"
+        "warnings.warn('afterwards', stacklevel=1)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    first, second, third = shown.splitlines()[:3]
+    assert first == "warning: two labels have \N{REPLACEMENT CHARACTER} no row"
+    assert second.endswith("FutureWarning: of a library")
+    assert third.endswith("UserWarning: afterwards")
+
+
 def test_what_cannot_be_written_has_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
