@@ -1,8 +1,8 @@
 """The `lane` command.
 
-Every error is one line on standard error that says what is wrong, where and what to do; so is every warning that is
-meant for users. The exit status is 0; 1 if something could not be written or a check failed; 2 if what the user gave is
-wrong; 130 if it was interrupted.
+Every error is one line on standard error that says what is wrong, where and what to do; so is every warning for users.
+The exit status is 0; 1 if something could not be written or a check failed; 2 if what the user gave is wrong; 130 if
+it was interrupted.
 """
 
 import argparse
