@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from lane_hf.buffer import AlmBuffer
 from lane_hf.config import LaneConfig
 from lane_hf.contrastive import believed_contrastive_loss
-from lane_hf.row_statistics import RowStatistics
+from lane_hf.row_statistics import Observation, RowStatistics
 from lane_hf.row_weights import RowWeights
 from lane_hf.soft_targets import believed_labels, candidate_targets
 
@@ -65,14 +65,18 @@ class Step:
             "embeddings": torch.randn(self.batch, EMBEDDING, generator=generator).to(device).requires_grad_(),
         }
 
-    def of_rows(self, batch: dict[str, torch.Tensor]) -> None:
-        """Do what the default of LANE does with a batch, besides the network."""
+    def of_rows(
+        self, batch: dict[str, torch.Tensor], gather: Callable[[Observation], Observation] | None = None
+    ) -> None:
+        """Do what the default of LANE does with a batch, besides the network; `gather` adds other processes' rows."""
         ids, labels, logits = batch["ids"], batch["labels"], batch["logits"]
         seen = self.statistics.observe(ids, labels, logits.detach())
+        if gather is not None:
+            seen = gather(seen)
         self.statistics.record(seen)
         self.weights.observe(seen, 2.0)
-        self.buffer.update(ids, seen.margins)
-        weights = self.weights.of_batch(self.buffer, ids, labels, ids, 2.0)
+        self.buffer.update(seen.row_ids, seen.margins)
+        weights = self.weights.of_batch(self.buffer, ids, labels, seen.row_ids, 2.0)
         candidates = self.statistics.candidates(ids).clamp_min(0)
         targets = candidate_targets(logits.detach(), labels, candidates, 1 - weights)
         F.cross_entropy(logits, targets).backward()
