@@ -81,14 +81,20 @@ class RunProgress(ProgressCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep the loss: the logs themselves are for report_to and trainer_state.json."""
-        self._loss = (logs or {}).get("loss", self._loss)
+        """Keep the loss, and say a line if it is that of an epoch which no evaluation follows.
+
+        The logs themselves are for report_to and trainer_state.json.
+        """
+        if "loss" in (logs or {}):
+            self._loss = logs["loss"]
+            if state.is_world_process_zero and args.eval_strategy == "no" and args.logging_strategy == "epoch":
+                self._say(state, {})
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say a line if no evaluation will."""
-        if state.is_world_process_zero and args.eval_strategy == "no":
+        """Say a line if neither an evaluation nor the log of the epoch will, which come later."""
+        if state.is_world_process_zero and args.eval_strategy == "no" and args.logging_strategy != "epoch":
             self._say(state, {})
 
     def on_evaluate(
@@ -120,6 +126,7 @@ class RunProgress(ProgressCallback):
 
     def _say(self, state: TrainerState, metrics: dict[str, float]) -> None:
         found = {} if math.isnan(self._loss) else {"loss": self._loss}
+        self._loss = math.nan  # said once: the next line has a loss of its own, or none
         for name, value in metrics.items():
             for ending, shown in _SHOWN.items():
                 if name.endswith(f"_{ending}"):

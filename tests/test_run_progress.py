@@ -71,6 +71,26 @@ def test_without_evaluation_there_is_a_line_for_each_epoch(tmp_path: Path, capsy
     assert [line.split(": loss ")[0] for line in lines] == [f"epoch {number} of 3" for number in (1, 2, 3)]
 
 
+def test_a_line_has_the_loss_of_its_own_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunProgress() as progress:
+        options = {"eval_strategy": "no", "eval_dataset": None, "num_train_epochs": 3, "logging_strategy": "epoch"}
+        trainer = make(tmp_path, progress, **options)
+        trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(set(losses)) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert lines == [f"epoch {number} of 3: loss {loss:.3f}" for number, loss in enumerate(losses, start=1)]
+
+
+def test_a_loss_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunProgress() as progress:
+        options = {"logging_strategy": "steps", "logging_steps": 1000, "logging_first_step": True}
+        make(tmp_path, progress, **options).train()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert [": loss " in line for line in lines] == [True, False]
+    assert all("accuracy " in line for line in lines)
+
+
 def test_a_terminal_gets_a_bar_and_the_cursor_back(tmp_path: Path, terminal: Terminal) -> None:
     with redirect_stderr(terminal), RunProgress() as progress:
         trainer = make(tmp_path, progress)
