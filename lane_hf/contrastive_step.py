@@ -1,6 +1,6 @@
 """The contrastive term of a training step, over the rows of one process or of all."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from torch import Tensor
 
@@ -74,9 +74,9 @@ def contrastive_term(
     elif kind == "scl":
         term = supervised_contrastive_loss(embeddings, labels, temperature, own_ids)
     elif kind == "lscl":
-        term = label_aware_contrastive_loss(embeddings, labels, aux_probs, temperature, own_ids)
+        term = label_aware_contrastive_loss(embeddings, labels, cast("Tensor", aux_probs), temperature, own_ids)
     else:
-        term = label_contrastive_loss(embeddings, labels, aux_probs, temperature, own_ids)
+        term = label_contrastive_loss(embeddings, labels, cast("Tensor", aux_probs), temperature, own_ids)
     return _scale_gradient(term, rows.total / max(rows.own, 1)) if across else term
 
 

@@ -29,7 +29,7 @@ def looking(network: nn.Module, layers: tuple[nn.Linear, ...], inputs: dict[str,
             token whose logits count.
     """
 
-    def hook(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    def hook(layer: Any, arguments: tuple[Tensor, ...]) -> None:
         features = arguments[0]
         if features.dim() == 3:  # noqa: PLR2004 -- [B, tokens, d]: the head of a decoder reads every token
             features = embeddings(network, {"hidden_states": (features,)}, inputs)

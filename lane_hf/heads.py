@@ -71,7 +71,7 @@ def reset_head(classifier: Any, num_labels: int) -> None:
         if module in adapters or not all(parameter.requires_grad for parameter in parameters):
             continue
         for parameter in parameters:
-            parameter._is_hf_initialized = False  # Transformers skips what it has initialised
+            vars(parameter)["_is_hf_initialized"] = False  # Transformers skips what it has initialised
         with torch.no_grad():
             classifier._init_weights(module)  # the model family's own initialisation
 

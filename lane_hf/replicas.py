@@ -24,7 +24,7 @@ def checksum(state: Mapping[str, Tensor]) -> int:
     for name in sorted(state):
         digest.update(name.encode())
         # As bytes, since NumPy has no bfloat16.
-        digest.update(memoryview(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return int.from_bytes(digest.digest(), "big") >> 1
 
 

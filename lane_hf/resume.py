@@ -86,7 +86,7 @@ def last_whole_checkpoint(output_dir: str | Path) -> Path:
     found = checkpoints(output_dir)
     if not found:
         raise InputError(f"there is no checkpoint in {output_dir}: leave resume_from_checkpoint out")
-    problems = {}
+    problems: dict[Path, str] = {}
     for folder in found:
         problem = what_is_missing(folder)
         if problem is None:

@@ -1,6 +1,6 @@
 """How every example learns which row of the training set it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -38,7 +38,7 @@ class RowDataset(Dataset[Row]):
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         # Shared, so that workers that outlive an epoch see the next one.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch begins: augmentations differ from epoch to epoch."""
@@ -74,7 +74,7 @@ class RowCollator:
         InputError: when a batch has no labels, or labels that are no class indices.
     """
 
-    def __init__(self, collator: Callable[[list[Any]], Any], label_names: Sequence[str], num_labels: int) -> None:
+    def __init__(self, collator: Any, label_names: Sequence[str], num_labels: int) -> None:
         self.collator = collator
         self.label_names = tuple(label_names)
         self.num_labels = num_labels

@@ -67,10 +67,10 @@ def given_distances(args: DataArguments, train: Dataset, required: bool = False)
     Raises:
         InputError: the labels have no such geometry.
     """
-    geometry = args.label_geometry
+    geometry: str | None = args.label_geometry
     if geometry is None:
-        has_entry = args.train_file is None and args.dataset in names()
-        geometry = entry(args.dataset).noise_geometry if has_entry else "none"
+        name = args.dataset if args.train_file is None else None
+        geometry = entry(name).noise_geometry if name is not None and name in names() else "none"
         if geometry == "none" and not required:
             return None
     elif geometry == "ordinal":
@@ -80,8 +80,8 @@ def given_distances(args: DataArguments, train: Dataset, required: bool = False)
 
 def _load_splits(args: DataArguments) -> DatasetDict:
     if args.train_file is not None:
-        files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        files = {split: path for split, path in files.items() if path is not None}
+        given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+        files = {split: path for split, path in given.items() if path is not None}
         tables = {split: read_table(path) for split, path in files.items()}
         return to_text_and_label(tables, args.text_column, args.label_column, args.view_columns or (), sources=files)
     name = args.dataset or DEMO

@@ -85,7 +85,7 @@ class RunProgress(ProgressCallback):
 
         The logs themselves are for report_to and trainer_state.json.
         """
-        if "loss" in (logs or {}):
+        if logs is not None and "loss" in logs:
             self._loss = logs["loss"]
             if state.is_world_process_zero and args.eval_strategy == "no" and args.logging_strategy == "epoch":
                 self._say(state, {})

@@ -57,7 +57,7 @@ def by_epoch(sampler: Any, seed: int) -> Any:
     return EpochSampler(sampler, seed) if is_global and not isinstance(sampler, RandomSampler) else sampler
 
 
-def innermost_sampler(loader: DataLoader) -> Any:
+def innermost_sampler(loader: DataLoader[Any]) -> Any:
     """Return the sampler under the batch samplers that Accelerate wraps around each other.
 
     Accelerate tells it the epoch only where it finds it: not if the first batches are skipped on several processes.

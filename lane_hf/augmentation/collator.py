@@ -39,7 +39,10 @@ class View(Protocol):
         columns: columns of the data set that are needed for this and are not for the model.
     """
 
-    columns: Sequence[str]
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns."""
+        ...
 
     def __call__(self, example: Mapping[str, Any], seeds: Sequence[int], first: int) -> list[dict[str, Any]]:
         """Return `len(seeds)` views of the example; `first` is the number of the first one among all views."""

@@ -17,7 +17,7 @@ def check_share(name: str, value: float) -> None:
 
 def check_suffix(path: str | Path) -> None:
     """Raise `InputError` unless a file's suffix is that of a table."""
-    from ..datasets.tables import SUFFIXES
+    from ..table_writer import SUFFIXES
 
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: unknown kind of file, expected one of {', '.join(SUFFIXES)}")

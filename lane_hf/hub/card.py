@@ -76,7 +76,8 @@ def metadata_of(facts: CardFacts) -> str:
             for split, values in facts.scores.items()
             for name, value in values.items()
         ]
-    emissions = {} if facts.emissions is None else {"co2_eq_emissions": {"emissions": 1000 * facts.emissions}}
+    grams = None if facts.emissions is None else 1000 * facts.emissions
+    emissions: dict[str, Any] = {} if grams is None else {"co2_eq_emissions": {"emissions": grams}}
     data = ModelCardData(
         language=extra.get("language"),
         license=extra.get("license"),

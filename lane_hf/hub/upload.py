@@ -18,7 +18,7 @@ from ..display import first_line, hidden_tokens
 from ..errors import HubError
 
 # What the Hub answers, and what happens on the way: the client's versions have taken different HTTP packages.
-_REFUSED = HfHubHTTPError.__bases__
+_REFUSED: Any = HfHubHTTPError.__bases__
 
 CARD_FILE = "README.md"
 ARGUMENTS_FILE = "training_args.json"

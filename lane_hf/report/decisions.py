@@ -63,8 +63,10 @@ def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, A
         after = _new_label(row, number, issues.at[row_id, "suggested_label"], by_text)
         if after is not _STAYS and (pd.isna(after) or pd.isna(given) or after != given):
             lines.append((row_id, given, after))
-    columns = list(zip(*lines, strict=True)) if lines else [[], [], []]
-    return make_changes(*columns, np.nan, "review") if lines else make_changes([], [], [], [], "review")
+    if not lines:
+        return make_changes([], [], [], [], "review")
+    row_ids, before, after = zip(*lines, strict=True)
+    return make_changes(row_ids, before, after, np.nan, "review")
 
 
 def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[str, Any]) -> Any:

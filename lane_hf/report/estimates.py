@@ -3,7 +3,7 @@
 All functions take the columns of a [`LabelIssues`] and cost O(number of rows).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,10 @@ def _resampled_rate(
 ) -> float:
     number = 1 + max(int(codes.max()) for codes in columns[2:] if codes is not None)
     drawn = torch.randint(len(columns[0]), (size,), generator=generator)
-    margins, confidence, labels, others = (None if each is None else each[drawn] for each in columns)
+    margins, confidence, labels, others = columns
+    confidence = None if confidence is None else confidence[drawn]
+    others = None if others is None else others[drawn]
+    margins, labels = margins[drawn], labels[drawn]
     return float(noise_probability(margins, confidence, labels, number, others).mean())
 
 
@@ -226,12 +229,12 @@ def label_similarity(table: pd.DataFrame, names: list[str] | None = None) -> pd.
     return pd.DataFrame(closeness, index=pd.Index(labels, name="label"), columns=pd.Index(labels, name="other"))
 
 
-def _labels(table: pd.DataFrame, names: list[str] | None) -> list:
+def _labels(table: pd.DataFrame, names: list[str] | None) -> list[Any]:
     if names is not None:
         return list(names)
     both = pd.concat([table["given_label"], table["runner_up_label"]]).dropna()
     return sorted(both.unique())
 
 
-def _codes(column: pd.Series, labels: list) -> np.ndarray:
+def _codes(column: pd.Series, labels: list[Any]) -> np.ndarray:
     return pd.Index(labels).get_indexer(column)

@@ -62,7 +62,7 @@ def weight_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
         >>> weight_histogram(trainer.label_issues()).figure.savefig("weights.svg")  # doctest: +SKIP
     """
     seen = _seen(issues)
-    bins = np.linspace(0, 1, 26)
+    bins = np.linspace(0, 1, 26).tolist()
     for values, colour, name in _groups(seen, "weight"):
         # Smoothed edges would leave seams between the bars.
         ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name, antialiased=False)
@@ -80,7 +80,7 @@ def margin_histogram(issues: "LabelIssues", ax: "Axes") -> "Axes":
     """
     seen = _seen(issues)
     seen = seen[np.isfinite(seen["aum"].to_numpy(np.float64))]  # training in half precision can overflow
-    bins = np.histogram_bin_edges(seen["aum"], bins=40) if len(seen) else np.linspace(-1, 1, 3)
+    bins = (np.histogram_bin_edges(seen["aum"], bins=40) if len(seen) else np.linspace(-1, 1, 3)).tolist()
     for values, colour, name in _groups(seen, "aum"):
         ax.hist(values, bins=bins, color=colour, alpha=0.6, label=name, antialiased=False)
     ax.axvline(0, color=NEUTRAL, linewidth=1)
@@ -205,7 +205,7 @@ def training_curves(log_history: Sequence[dict[str, Any]], names: dict[str, str]
             colour = (CLEAN, WRONG, "#009E73", "#CC79A7")[number % 4]
             ax.plot(*zip(*points, strict=True), color=colour, marker=markers[number % 5], markersize=3, label=words)
     ax.set(xlabel="epoch", ylabel=label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.legend(frameon=False)
     return ax
 

@@ -239,7 +239,7 @@ def _svg(draw: Any, name: str, size: tuple[float, float]) -> Any:
     except ImportError as error:
         raise InputError("the report needs matplotlib: pip install 'lane_hf[report]'") from error
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    style = {"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160, "font.size": 9, **ink}
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160, "font.size": 9, **ink}
     file = io.StringIO()
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")

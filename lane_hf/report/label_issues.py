@@ -120,8 +120,9 @@ class LabelIssues(pd.DataFrame):
             raise InputError(
                 "this table does not know its data set: use lane_hf.report.fix.fix_dataset(dataset, issues)"
             )
-        options = {"min_confidence": min_confidence, "action": action, "output": output, "verbose": verbose}
-        return fix_dataset(self.dataset, self, **options)
+        return fix_dataset(
+            self.dataset, self, min_confidence=min_confidence, action=action, output=output, verbose=verbose
+        )
 
     # ---- Where it goes ----
 
