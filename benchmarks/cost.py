@@ -12,7 +12,6 @@ comes with seven views (SwitchOut), and ordinary training on those, `plain`, tak
 """
 
 import argparse
-import json
 import platform
 import statistics
 import sys
@@ -20,14 +19,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
 from accuracy import make_config
 from datasets import Dataset
-from documents import add_table_arguments, read_lines, show_table
+from documents import add_line_arguments, keep_line, measure_or_show
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -236,12 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=512)
     add_model_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
-    parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    add_table_arguments(parser, "cost")
+    add_line_arguments(parser, "cost")
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else read_lines(args.show)
-    show_table(report(lines), args)
+    measure_or_show(args, measure, report)
     return 0
 
 
@@ -279,12 +274,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     reference = "plain" if args.views else TRAINER
     lines = []
     for repeat in range(args.repeats):
-        # Each line as soon as it is known: a run that is cut short has measured what it has measured.
         for name, found in ratios_of_a_repeat(args.methods, lambda name: cost_of(name, material, args), reference):
-            lines.append({"method": name_with_auxiliary(name, args), "repeat": repeat, **found, **about})
-            if args.output is not None:
-                with args.output.open("a") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
+            line = {"method": name_with_auxiliary(name, args), "repeat": repeat, **found, **about}
+            lines.append(keep_line(line, args))
     return lines
 
 

@@ -12,7 +12,6 @@ the slope of its logarithm: 0 is a constant, 1 is in proportion.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from aum_update import seconds_of
-from documents import add_table_arguments, read_lines, show_table
+from documents import add_line_arguments, keep_line, measure_or_show
 from torch.nn import functional as F
 
 from lane_hf.buffer import AlmBuffer
@@ -104,7 +103,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     about = {"steps": args.steps, "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
     return [
-        {"changed": name, "size": size, **{what: statistics.median(own) for what, own in found.items()}, **about}
+        keep_line(
+            {"changed": name, "size": size, **{w: statistics.median(own) for w, own in found.items()}, **about}, args
+        )
         for (name, size), found in times.items()
     ]
 
@@ -167,20 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--warm_up", type=int, default=20, help="Steps that are not counted.")
-    parser.add_argument("--output", type=Path, default=None, help="Where the lines are written, as JSON.")
-    parser.add_argument("--show", type=Path, help="Measure nothing: make the table of these lines.")
-    add_table_arguments(parser, "growth")
-    parser.add_argument("--figure", type=Path, help="The SVG.")
+    add_line_arguments(parser, "growth", has_figure=True)
     args = parser.parse_args(argv)
-    if args.show is None:
-        lines = measure(args)
-        if args.output is not None:
-            args.output.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    else:
-        lines = read_lines(args.show)
-    if args.figure is not None:
-        draw(lines, args.figure)
-    show_table(report(lines), args)
+    measure_or_show(args, measure, report, draw)
     return 0
 
 

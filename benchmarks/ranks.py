@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import torch.distributed
 import torch.multiprocessing
-from documents import add_table_arguments, read_lines, show_table
+from documents import add_line_arguments, keep_line, measure_or_show
 from growth import USUAL, Step, slope
 
 from lane_hf.row_statistics import Observation
@@ -79,10 +79,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 found = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(processes)]
             line = {"processes": processes, "repeat": repeat, "rows": statistics.mean(each["rows"] for each in found)}
             line |= {"visits": [each["visits"] for each in found], "steps": args.steps}
-            lines.append({**line, "torch": torch.__version__})
-            if args.output is not None:
-                with args.output.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
+            lines.append(keep_line({**line, "torch": torch.__version__}, args))
     return lines
 
 
@@ -131,15 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--warm_up", type=int, default=30, help="Steps that are not counted.")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
-    parser.add_argument("--show", type=Path, help="Measure nothing: make the table of these lines.")
-    add_table_arguments(parser, "ranks")
-    parser.add_argument("--figure", type=Path, help="The SVG.")
+    add_line_arguments(parser, "ranks", has_figure=True)
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else read_lines(args.show)
-    if args.figure is not None:
-        draw(lines, args.figure)
-    show_table(report(lines), args)
+    measure_or_show(args, measure, report, draw)
     return 0
 
 

@@ -13,7 +13,6 @@ small operations look dearer than they are. On a GPU the time is that of the ker
 
 import argparse
 import functools
-import json
 import sys
 import tempfile
 import time
@@ -33,7 +32,7 @@ from cost import (
     make_trainer,
     network_and_machine,
 )
-from documents import add_table_arguments, read_lines, show_table
+from documents import add_line_arguments, keep_line, measure_or_show
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import TrainerCallback
@@ -263,10 +262,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     lines = []
     for repeat in range(args.repeats):
         for name in args.methods:
-            lines.append({"method": name, "repeat": repeat, "parts": split_of(name, material, args), **about})
-            if args.output is not None:
-                with args.output.open("a") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
+            line = {"method": name, "repeat": repeat, "parts": split_of(name, material, args), **about}
+            lines.append(keep_line(line, args))
     return lines
 
 
@@ -278,15 +275,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=10, help="Steps that are not counted.")
     parser.add_argument("--steps", type=int, default=20, help="Steps that are.")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
-    parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    add_table_arguments(parser, "split")
-    parser.add_argument("--figure", type=Path, help="The SVG.")
+    add_line_arguments(parser, "split", has_figure=True)
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else read_lines(args.show)
-    if args.figure is not None:
-        draw(lines, args.figure)
-    show_table(report(lines), args)
+    measure_or_show(args, measure, report, draw)
     return 0
 
 

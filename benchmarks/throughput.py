@@ -12,13 +12,11 @@ read alone: it must deliver rows faster than training takes them. On a GPU the p
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +31,7 @@ from cost import (
     name_with_auxiliary,
     network_and_machine,
 )
-from documents import add_table_arguments, read_lines, show_table
+from documents import add_line_arguments, keep_line, measure_or_show
 from step_split import settled
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -143,10 +141,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             line |= {"operations": operations[name], **found, **about}
             if torch.cuda.is_available():
                 line["gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
-            lines.append(line)
-            if args.output is not None:
-                with args.output.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+            lines.append(keep_line(line, args))
     return lines
 
 
@@ -194,12 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=5, help="Steps that are not counted.")
     parser.add_argument("--steps", type=int, default=10, help="Steps that are.")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=None, help="Where each run is appended, as JSON.")
-    parser.add_argument("--show", type=Path, help="Train nothing: make the table of these lines.")
-    add_table_arguments(parser, "throughput")
+    add_line_arguments(parser, "throughput")
     args = parser.parse_args(argv)
-    lines = measure(args) if args.show is None else read_lines(args.show)
-    show_table(report(lines), args)
+    measure_or_show(args, measure, report)
     return 0
 
 
