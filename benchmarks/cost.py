@@ -47,6 +47,8 @@ from lane_hf.run_arguments import has_fast_bf16
 
 TRAINER = "Trainer"
 PACKAGED = "packaged"
+# As in the middle of a training: the first steps have no weights, and short trainings no contrastive term.
+SETTLED = "weighting_warmup=0,weighting_warmup_steps=0,contrastive_min_steps=0"
 # With random weights: what a step costs does not depend on them. The vocabulary is that of the packaged tokenizer.
 SHAPES = {
     "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
@@ -162,13 +164,34 @@ def ratios_of_a_repeat(
         before = after
 
 
+def settled(name: str) -> str:
+    """Return a method as it is in the middle of a training.
+
+    Example:
+        >>> settled("lane[auxiliary=full]").removesuffix(f"{SETTLED}]")
+        'lane[auxiliary=full,'
+    """
+    method, _, options = name.removesuffix("]").partition("[")
+    return name if method != "lane" else f"lane[{options},{SETTLED}]" if options else f"lane[{SETTLED}]"
+
+
+def without_settled(name: str) -> str:
+    """Return a method's name without what [`settled`] has added, which tables say once.
+
+    Example:
+        >>> without_settled(settled("lane")), without_settled(settled("lane[auxiliary=full]"))
+        ('lane', 'lane[auxiliary=full]')
+    """
+    return name.replace(f"[{SETTLED}]", "").replace(f",{SETTLED}]", "]")
+
+
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """Return the markdown table: median, least and greatest ratio of each method."""
     ratios: dict[str, list[float]] = {}
     for line in lines:
         ratios.setdefault(line["method"], []).append(line["ratio"])
     rows = [
-        f"| `{name}` | {statistics.median(own):.2f} | {min(own):.2f} to {max(own):.2f} |"
+        f"| `{without_settled(name)}` | {statistics.median(own):.2f} | {min(own):.2f} to {max(own):.2f} |"
         for name, own in ratios.items()
     ]
     return "\n".join([f"| method | time, {reference_of(lines[0])} = 1 | range |", "|---|---|---|", *rows])
@@ -181,7 +204,7 @@ def table_of_sizes(lines: Sequence[dict[str, Any]]) -> str:
         ratios.setdefault(_size_of(line), {}).setdefault(line["method"], []).append(line["ratio"])
     methods = list(dict.fromkeys(line["method"] for line in lines))
     rows = [
-        f"| batch | labels | tokens | {' | '.join(f'`{name}`' for name in methods)} |",
+        f"| batch | labels | tokens | {' | '.join(f'`{without_settled(name)}`' for name in methods)} |",
         "|---" * (len(methods) + 3) + "|",
     ]
     for (batch, labels, tokens), found in ratios.items():
@@ -199,16 +222,24 @@ def reference_of(line: dict[str, Any]) -> str:
     return f"plain on {1 + line['views']} views" if line.get("views") else TRAINER
 
 
+def from_the_first_step(lines: Sequence[dict[str, Any]]) -> str:
+    """Return the words for what [`settled`] has done, if it has."""
+    is_settled = any(SETTLED in line["method"] for line in lines)
+    return "; `lane` with weights and contrastive term from the first step on" if is_settled else ""
+
+
 def report(lines: Sequence[dict[str, Any]]) -> str:
     """Return the table, below a line that says how it was measured."""
     first = lines[0]
     if len({_size_of(line) for line in lines}) > 1:
         about = f"{network_and_machine(first)}; time, {reference_of(first)} = 1"
-        return f"{about}, median of {len({line['repeat'] for line in lines})}\n\n{table_of_sizes(lines)}"
+        about += f", median of {len({line['repeat'] for line in lines})}{from_the_first_step(lines)}"
+        return f"{about}\n\n{table_of_sizes(lines)}"
     about = (
         f"{first['rows']} rows, {first['epochs']:g} epochs, batches of {first['batch_size']}, "
         f"{network_and_machine(first)}; median of {len({line['repeat'] for line in lines})}"
     )
+    about += from_the_first_step(lines)
     return f"{about}\n\n{table(lines)}"
 
 

@@ -31,6 +31,7 @@ from cost import (
     make_material,
     make_trainer,
     network_and_machine,
+    settled,
 )
 from documents import add_line_arguments, keep_line, measure_or_show
 from torch import nn
@@ -42,8 +43,6 @@ REST = "the rest"
 OPTIMIZER = "optimizer"
 _SHOWN = 0.0005  # of the first method's step
 _BACKWARD = "autograd::engine::evaluate_function"
-# As in the middle of a training: the first steps have no weights, and short trainings no contrastive term.
-SETTLED = "weighting_warmup=0,weighting_warmup_steps=0,contrastive_min_steps=0"
 # Methods of the trainers, and what they do. A part within a part counts for itself.
 METHODS_OF_PARTS = {
     "training_loss": "losses",
@@ -151,17 +150,6 @@ def _part_above(event: Any) -> str | None:
         if each.name.startswith("Optimizer."):
             return OPTIMIZER
     return None
-
-
-def settled(name: str) -> str:
-    """Return a method as it is in the middle of a training.
-
-    Example:
-        >>> settled("lane[auxiliary=full]").removesuffix(f"{SETTLED}]")
-        'lane[auxiliary=full,'
-    """
-    method, _, options = name.removesuffix("]").partition("[")
-    return name if method != "lane" else f"lane[{options},{SETTLED}]" if options else f"lane[{SETTLED}]"
 
 
 def split_of(name: str, material: Material, args: argparse.Namespace) -> dict[str, float]:

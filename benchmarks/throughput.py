@@ -30,9 +30,9 @@ from cost import (
     make_trainer,
     name_with_auxiliary,
     network_and_machine,
+    settled,
 )
 from documents import add_line_arguments, keep_line, measure_or_show
-from step_split import settled
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
