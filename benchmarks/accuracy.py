@@ -80,7 +80,7 @@ def load(folder: Path, max_train: int | None, noise: str = "clean") -> DatasetDi
     """Read a data set; for `column:NAME`, training and validation rows are labelled by that column.
 
     Raises:
-        InputError: a table cannot be read, has no such column, or a label in it that no other training row has.
+        InputError: a table cannot be read, has no such column, or one with a label that is not the data set's.
     """
     tables = {split: read_table(folder / f"{split}.csv") for split in ("train", "validation", "test")}
     data = to_text_and_label(tables, text_column="text", label_column="label")

@@ -72,7 +72,7 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def ceiling(sizes: Sequence[int] = SIZES) -> float:
+def ceiling(sizes: Sequence[int]) -> float:
     """Return the floating-point operations a second of the fastest square matrix product, in training's precision."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fastest = 0.0
@@ -132,7 +132,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     operations = {name: operations_of(name, material, args) for name in args.methods}
     lines = []
     for repeat in range(args.repeats):
-        found = {"ceiling": ceiling(), "loader_rows_per_second": loader_rows_a_second(material, args)}
+        found = {"ceiling": ceiling(SIZES), "loader_rows_per_second": loader_rows_a_second(material, args)}
         for name in args.methods:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()

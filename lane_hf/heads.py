@@ -71,7 +71,8 @@ def reset_head(classifier: Any, num_labels: int) -> None:
         if module in adapters or not all(parameter.requires_grad for parameter in parameters):
             continue
         for parameter in parameters:
-            vars(parameter)["_is_hf_initialized"] = False  # Transformers skips what it has initialised
+            # Transformers skips what it has initialised.
+            parameter._is_hf_initialized = False  # type: ignore[attr-defined]
         with torch.no_grad():
             classifier._init_weights(module)  # the model family's own initialisation
 

@@ -302,10 +302,10 @@ def find_checkpoint(config: RunConfig) -> str | bool | None:
     if wanted.lower() == "false" or not config.do_train:
         return None
     if wanted.lower() == "true" and issubclass(METHODS[config.method].trainer, StagedTrainer):
-        StagedTrainer.check_resumable(str(config.output_dir))
+        StagedTrainer.check_resumable(config.output_dir)
         return True
     if wanted.lower() == "true":
-        return str(last_whole_checkpoint(str(config.output_dir)))
+        return str(last_whole_checkpoint(config.output_dir))
     check_checkpoint(wanted)
     return wanted
 
@@ -331,7 +331,7 @@ def _plain(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _make_output_dir(config: RunConfig) -> Path:
-    path = Path(str(config.output_dir))
+    path = Path(config.output_dir)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

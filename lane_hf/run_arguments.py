@@ -95,7 +95,7 @@ class RunConfig(_AnyMethod):
     [`run_config_class`] makes of it the class of one method's arguments.
     """
 
-    output_dir: str | None = field(default="lane_output", metadata={"help": "Where everything is written."})
+    output_dir: str = field(default="lane_output", metadata={"help": "Where everything is written."})
     method: str = field(
         default="lane", metadata={"help": f"How to train: {', '.join(METHODS)}. Each has options of its own."}
     )
