@@ -287,10 +287,15 @@ class RowTrainer(ResumableTrainer):
         """Note a number of this step; its mean over steps and processes appears in Trainer's next log."""
         self._terms.add(name, value.detach().float() * self._share)
 
+    def numbers_of_rows(self) -> dict[str, Tensor]:
+        """Return numbers of all rows as they stand, the same in every process, for the log; methods override this."""
+        return {}
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the terms noted since the last log to Trainer's training logs."""
+        """Add terms noted since the last log, and numbers of all rows as they stand, to Trainer's training logs."""
         if "loss" in logs and len(self._terms) > 0:
-            logs = {**logs, **self._terms.take(self.accelerator)}
+            now = {name: round(float(value), 6) for name, value in self.numbers_of_rows().items()}
+            logs = {**logs, **self._terms.take(self.accelerator), **now}
             self._warn_of_skipped_rows()
             if self.args.check_replicas:
                 self._check_replicas()

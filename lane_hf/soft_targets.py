@@ -64,7 +64,7 @@ def interpolated_targets(logits: Tensor, labels: Tensor, shares: Tensor, tempera
     scores = at_least_float32(logits)
     predictions = ((scores - scores.amax(dim=1, keepdim=True)) / temperature).softmax(dim=1)
     shares = shares.to(predictions)[:, None]
-    return shares * predictions + (1 - shares) * F.one_hot(labels, logits.shape[1])
+    return shares * predictions + (1 - shares) * _marked(labels, logits.shape[1])
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def believed_labels(labels: Tensor, candidates: Tensor, shares: Tensor, num_labe
         tensor([[0.7500, 0.0000, 0.2500]])
     """
     shares = shares[:, None]
-    return shares * F.one_hot(candidates, num_labels) + (1 - shares) * F.one_hot(labels, num_labels)
+    return shares * _marked(candidates, num_labels) + (1 - shares) * _marked(labels, num_labels)
 
 
 @torch.no_grad()
@@ -108,12 +108,16 @@ def candidate_targets(logits: Tensor, labels: Tensor, candidates: Tensor, shares
     scores = at_least_float32(logits)
     num_labels = scores.shape[1]
     # The lowest number instead of minus infinity: of a single label there is no other one, and no NaN either.
-    others = scores.masked_fill(F.one_hot(labels, num_labels).bool(), torch.finfo(scores.dtype).min).softmax(dim=1)
+    others = scores.masked_fill(_marked(labels, num_labels), torch.finfo(scores.dtype).min).softmax(dim=1)
     shares = shares.to(scores)
     beyond = (shares - _ENOUGH).clamp_min(0)[:, None]
-    return believed_labels(labels, candidates, shares, num_labels) + beyond * (
-        others - F.one_hot(candidates, num_labels)
-    )
+    believed = believed_labels(labels, candidates, shares, num_labels)
+    return believed + beyond * (others - _marked(candidates, num_labels).to(others))
+
+
+def _marked(labels: Tensor, num_labels: int) -> Tensor:
+    """Return `[B, K]` bool, True at the label of each row: `one_hot` with half of its operations."""
+    return labels[:, None] == torch.arange(num_labels, device=labels.device)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

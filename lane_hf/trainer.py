@@ -47,8 +47,9 @@ class LaneTrainer(JointTrainer):
     `contrastive_min_steps` steps has no contrastive term, and in others it fades by `contrastive_schedule`.
 
     Logged besides Trainer's own: `loss_ce`, `loss_aux`, `loss_contrastive`; `lane/mean_weight` and
-    `lane/share_below_half` of the batches; `lane/negative_share`, `lane/alm_mean` and `lane/alm_std`: share of the
-    rows whose average is negative, mean and standard deviation of those averages (Eq. 5 and 6).
+    `lane/share_below_half` of the batches; and as they stand when it is logged `lane/negative_share`, `lane/alm_mean`
+    and `lane/alm_std`: share of the rows whose average is negative, mean and standard deviation of those averages
+    (Eq. 5 and 6).
 
     Args:
         model: the classifier, as for `Trainer`.
@@ -228,13 +229,20 @@ class LaneTrainer(JointTrainer):
             if self.row_weights.refit_is_due(epoch):
                 self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
             weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
-        stats = self.alm.negative_stats()
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
-        self.log_term("lane/negative_share", stats.count / len(self.alm))
-        self.log_term("lane/alm_mean", stats.mean.nan_to_num(0.0))
-        self.log_term("lane/alm_std", stats.variance.nan_to_num(0.0).sqrt())
         return weights
+
+    def numbers_of_rows(self) -> dict[str, Tensor]:
+        """Return how many averages are negative, their mean and their standard deviation (Eq. 5 and 6)."""
+        if self.alm is None:
+            return {}
+        stats = self.alm.negative_stats()
+        return {
+            "lane/negative_share": stats.count / len(self.alm),
+            "lane/alm_mean": stats.mean.nan_to_num(0.0),
+            "lane/alm_std": stats.variance.nan_to_num(0.0).sqrt(),
+        }
 
     def _contrastive_factor(self) -> float:
         left = 1.0

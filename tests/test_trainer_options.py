@@ -85,6 +85,15 @@ def test_every_term_is_logged(tmp_path: Path) -> None:
         assert len(logged(trainer, name)) == steps, name
     assert all(0 <= value <= 1 for name in shares for value in logged(trainer, name))
     assert all(value <= 0 for value in logged(trainer, "lane/alm_mean"))
+    averages = trainer.alm.average()
+    negative = averages[averages < 0].double()
+    at_last = {
+        "negative_share": len(negative) / len(averages),
+        "alm_mean": negative.mean(),
+        "alm_std": negative.std(correction=0),
+    }
+    for name, value in at_last.items():
+        assert logged(trainer, f"lane/{name}")[-1] == pytest.approx(float(value), abs=1e-5), name
     total = [
         logged(trainer, "loss_ce")[i] + logged(trainer, "loss_aux")[i] + 0.3 * logged(trainer, "loss_contrastive")[i]
         for i in range(steps)
