@@ -11,7 +11,7 @@ and checkpoints hold both networks in the engine's own format beside the plain c
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class JointTrainer(RowTrainer):
         ...         return make_auxiliary(classifier, "shared", self.num_labels, seed=1)
     """
 
+    model: Any
     needs_embeddings: bool = False
     """Whether `training_loss` needs the embeddings that the classifier's head reads."""
 
@@ -118,8 +119,8 @@ class JointTrainer(RowTrainer):
     # ---- Two networks for Accelerate, one for everybody else ----
 
     @property
-    def joint_model(self) -> JointModel | None:
-        """Both networks as Accelerate has them, without wrappers; None before training."""
+    def joint_model(self) -> Any:
+        """Both networks as Accelerate has them, without wrappers: a kind of `JointModel`, or None before training."""
         joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
         return joint if isinstance(joint, JointModel) else None
 
@@ -157,7 +158,7 @@ class JointTrainer(RowTrainer):
         """Evaluate the classifier alone, in the precision that it was trained in."""
         joint = self.joint_model
         if self.is_fsdp_enabled and joint is not None:
-            model = ClassifierOfJoint(joint)
+            model = cast(nn.Module, ClassifierOfJoint(joint))
         # Accelerate patches autocast into the module that it prepares, which is the joint one.
         with self.accelerator.autocast():
             loss, logits, labels = super().prediction_step(model, *args, **kwargs)

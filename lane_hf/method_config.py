@@ -68,8 +68,8 @@ class MethodConfig(TrainingArguments):
         return config
 
     def _guard_token(self) -> None:
-        if self.hub_token is not None:
-            self.hub_token = _Token(self.hub_token)
+        if self.hub_token is not None:  # type: ignore[has-type]  # a field of TrainingArguments
+            self.hub_token = _Token(self.hub_token)  # type: ignore[has-type]
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -62,6 +63,7 @@ class RowTrainer(ResumableTrainer):
     """
 
     args: MethodConfig
+    _signature_columns: Any
     method_name: str = "plain"
     """What `--method` calls it."""
     config_class: type[MethodConfig] = MethodConfig
@@ -86,10 +88,10 @@ class RowTrainer(ResumableTrainer):
         self.model_accepts_loss_kwargs = False
         self.num_labels = num_labels_of(self.model)
         check_task(getattr(base_classifier(self.model), "config", None), self.num_labels)
-        self._user_row_ids = None
+        self._user_row_ids: np.ndarray | None = None
         if self.train_dataset is not None:
             self._check_train_dataset()
-        self.row_statistics: RowStatistics | None = None
+        self.row_statistics: RowStatistics = None  # type: ignore[assignment]  # until training
         self._terms = TermMeans()
         self._share = 1.0
         self._rows_per_epoch = 0
@@ -102,7 +104,7 @@ class RowTrainer(ResumableTrainer):
 
     # ---- Rows: the training batches carry the number of each row ----
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Return Trainer's loader with one more entry in each batch: `row_id`."""
         if self.train_dataset is None:
             return super().get_train_dataloader()
@@ -149,8 +151,9 @@ class RowTrainer(ResumableTrainer):
             self._sampler.set_epoch(epoch)
 
     def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
+        is_first_time = self._signature_columns is None
+        super()._set_signature_columns_if_needed()
+        if is_first_time:
             self._signature_columns += getattr(self.data_collator, "columns", [])
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:

@@ -97,10 +97,11 @@ class LaneTrainer(JointTrainer):
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
         # With model_init every run starts from fresh networks, so the auxiliary must be able to go back as well.
-        fresh_runs = auxiliary_model is not None and self.model_init is not None
-        self._given_auxiliary_state = copy.deepcopy(auxiliary_model.state_dict()) if fresh_runs else None
-        self.alm: AlmBuffer | None = None
-        self.row_weights: RowWeights | None = None
+        self._given_auxiliary_state = None
+        if auxiliary_model is not None and self.model_init is not None:
+            self._given_auxiliary_state = copy.deepcopy(auxiliary_model.state_dict())
+        self.alm: AlmBuffer = None  # type: ignore[assignment]  # until training
+        self.row_weights: RowWeights = None  # type: ignore[assignment]  # until training
         self.similarity: ClassSimilarity | None = None
 
     # ---- The second network ----
@@ -261,7 +262,7 @@ class LaneTrainer(JointTrainer):
         return contrastive_term(
             self,
             batch._replace(labels=labels, aux_probs=aux_probs),
-            kind=self.args.contrastive,
+            kind=self.args.contrastive,  # type: ignore[arg-type]  # "none" has no term
             temperature=self.args.temperature,
             across=self.args.gather_across_devices,
         )
@@ -271,7 +272,8 @@ class LaneTrainer(JointTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state, the weights and the similarities anew."""
         super().reset_rows()
-        self.alm = self.row_weights = self.similarity = None  # those of an earlier run, which may have had others
+        # Those of an earlier run, which may have had others.
+        self.alm = self.row_weights = self.similarity = None  # type: ignore[assignment]
         if self.args.is_neutral:
             return
         self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)
@@ -281,7 +283,11 @@ class LaneTrainer(JointTrainer):
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
-        parts = {"alm": self.alm, "weights": self.row_weights, "similarity": self.similarity}
+        parts: dict[str, Stateful | None] = {
+            "alm": self.alm,
+            "weights": self.row_weights,
+            "similarity": self.similarity,
+        }
         return {**super().stateful_parts(), **{name: part for name, part in parts.items() if part is not None}}
 
     def row_scores(self) -> RowScores:

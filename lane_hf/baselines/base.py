@@ -103,7 +103,8 @@ class BaselineTrainer(JointTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state anew."""
         super().reset_rows()
-        self.scores = AlmBuffer(len(self.train_dataset), self.state_device) if self.has_own_score else None
+        if self.has_own_score:
+            self.scores = AlmBuffer(len(self.train_dataset), self.state_device)
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
@@ -119,4 +120,4 @@ class BaselineTrainer(JointTrainer):
         scores = self.scores.average()
         return RowScores(scores, torch.ones_like(scores))
 
-    scores: AlmBuffer | None = None
+    scores: AlmBuffer = None  # type: ignore[assignment]  # until training

@@ -50,7 +50,7 @@ def best_rows(values: Tensor, fraction: float, labels: Tensor | None = None) -> 
     groups = (
         [torch.arange(len(values))]
         if labels is None
-        else [torch.nonzero(labels == k).flatten() for k in labels.unique()]
+        else [torch.nonzero(labels == k).flatten() for k in torch.unique(labels)]
     )
     for rows in groups:
         number = max(1, round(fraction * len(rows)))

@@ -161,7 +161,7 @@ class CoTeachingTrainer(PairTrainer):
     method_name = "co-teaching"
     config_class = CoTeachingConfig
     has_own_score = True
-    forget_rate: ForgetRate | None = None
+    forget_rate: ForgetRate = None  # type: ignore[assignment]  # until training
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the sum of both networks' mean loss on the rows that the other has chosen."""

@@ -207,7 +207,7 @@ class DiscTrainer(BaselineTrainer):
     method_name = "disc"
     config_class = DiscConfig
     has_own_score = True
-    thresholds: InstanceThresholds | None = None
+    thresholds: InstanceThresholds = None  # type: ignore[assignment]  # until training
 
     def joint_of(self, classifier: nn.Module) -> JointModel:
         """Return the module that runs the classifier and returns its features."""

@@ -73,8 +73,8 @@ class DivideMixTrainer(PairTrainer):
     method_name = "divide-mix"
     config_class = DivideMixConfig
     has_own_score = True
-    splits: tuple[CleanSplit, CleanSplit] | None = None
-    prior: LabelPrior | None = None
+    splits: tuple[CleanSplit, CleanSplit] = None  # type: ignore[assignment]  # until training
+    prior: LabelPrior = None  # type: ignore[assignment]  # until training
     _warned: bool = False
 
     def joint_of(self, classifier: nn.Module) -> JointModel:

@@ -151,7 +151,7 @@ class ElrTrainer(BaselineTrainer):
     args: ElrConfig
     method_name = "elr"
     config_class = ElrConfig
-    targets: TemporalTargets | None = None
+    targets: TemporalTargets = None  # type: ignore[assignment]  # until training
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy with the regularization; the targets are updated before."""

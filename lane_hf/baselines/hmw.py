@@ -241,7 +241,7 @@ class HmwTrainer(BaselineTrainer):
     args: HmwConfig
     method_name = "hmw"
     config_class = HmwConfig
-    annealed_weights: AnnealedWeights | None = None
+    annealed_weights: AnnealedWeights = None  # type: ignore[assignment]  # until training
 
     def joint_of(self, classifier: nn.Module) -> JointModel:
         """Return the module that runs the classifier and looks at what its last layer reads."""
@@ -257,7 +257,8 @@ class HmwTrainer(BaselineTrainer):
         slices = torch.where(batch.finite[own] > 0, slices, torch.nan)
         epoch = math.floor((self.state.epoch or 0) + 1e-6)
         factor = annealing_factor(epoch, max(self.state.num_train_epochs, 1))
-        self.annealed_weights.update(*self.gather((ids, slices), batch.rows), factor)
+        all_ids, all_slices = self.gather((ids, slices), batch.rows)
+        self.annealed_weights.update(all_ids, all_slices, factor)
         weights = self.annealed_weights.weights(ids).to(batch.logits.device)
         self.log_term("hmw/mean_weight", weights.mean())
         logits = unit_rows(batch.logits) if args.normalize_logits else batch.logits

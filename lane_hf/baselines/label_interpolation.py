@@ -216,7 +216,7 @@ class LabelInterpolationTrainer(BaselineTrainer):
     method_name = "label-interpolation"
     config_class = LabelInterpolationConfig
     has_own_score = True
-    divergences: LabelDivergences | None = None
+    divergences: LabelDivergences = None  # type: ignore[assignment]  # until training
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         warmup, epochs = self.args.interpolation_warmup, self.args.num_train_epochs

@@ -26,7 +26,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class NoiseLayer(OnTop):
             log_true = finite_rows(logits)[0].log_softmax(dim=1)
             scores = self.bias.float()[None]
             if self.needs_embeddings:
-                own = finite_rows(embeddings.detach())[0]
+                own = finite_rows(cast(Tensor, embeddings).detach())[0]
                 scores = scores + torch.einsum("bd,ijd->bij", own, self.weight.float())
             log_theta = scores.log_softmax(dim=2)
             log_given = torch.logsumexp(log_true[:, :, None] + log_theta, dim=1)
@@ -102,7 +102,7 @@ class NoiseLayer(OnTop):
         if hasattr(self.bias, "placements"):  # sharded by FSDP
             from torch.distributed.tensor import distribute_tensor
 
-            values = distribute_tensor(values, self.bias.device_mesh, self.bias.placements)
+            values = distribute_tensor(values, self.bias.device_mesh, self.bias.placements)  # type: ignore[attr-defined]
         self.bias.copy_(values)
 
 
@@ -216,7 +216,8 @@ class NoiseLayerTrainer(BaselineTrainer):
     method_name = "noise-layer"
     config_class = NoiseLayerConfig
     has_own_score = True
-    confusion: SoftConfusion | None = None
+    auxiliary_model: NoiseLayer
+    confusion: SoftConfusion = None  # type: ignore[assignment]  # until training
 
     @property
     def auxiliary_stride(self) -> int:

@@ -44,6 +44,7 @@ class PairTrainer(BaselineTrainer):
     """
 
     args: PairConfig
+    auxiliary_model: nn.Module
     config_class: type[PairConfig] = PairConfig
 
     @property

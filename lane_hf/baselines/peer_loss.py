@@ -141,7 +141,7 @@ class PeerLossTrainer(BaselineTrainer):
     method_name = "peer-loss"
     config_class = PeerLossConfig
     has_own_score = True
-    prior: LabelPrior | None = None
+    prior: LabelPrior = None  # type: ignore[assignment]  # until training
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean peer loss; the label shares are updated before."""

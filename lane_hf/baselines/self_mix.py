@@ -117,7 +117,7 @@ class SelfMixTrainer(BaselineTrainer):
     method_name = "self-mix"
     config_class = SelfMixConfig
     has_own_score = True
-    split: CleanSplit | None = None
+    split: CleanSplit = None  # type: ignore[assignment]  # until training
     _warned: bool = False
 
     def joint_of(self, classifier: nn.Module) -> JointModel:

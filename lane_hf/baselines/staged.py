@@ -119,6 +119,7 @@ class StagedTrainer(RowTrainer):
     """
 
     args: StagedConfig
+    train_dataset: Any
     config_class: type[StagedConfig] = StagedConfig
 
     def __init__(
@@ -130,8 +131,8 @@ class StagedTrainer(RowTrainer):
                 "one, instead of model"
             )
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
-        self.selection: Selection | None = None
-        self._scored: RowStatistics | None = None
+        self.selection: Selection = None  # type: ignore[assignment]  # until training
+        self._scored: RowStatistics = None  # type: ignore[assignment]  # until training
 
     # ---- What a method says ----
 

@@ -186,8 +186,8 @@ class UniconTrainer(PairTrainer):
     method_name = "unicon"
     config_class = UniconConfig
     has_own_score = True
-    split: UniformSplit | None = None
-    prior: LabelPrior | None = None
+    split: UniformSplit = None  # type: ignore[assignment]  # until training
+    prior: LabelPrior = None  # type: ignore[assignment]  # until training
 
     def joint_of(self, classifier: nn.Module) -> JointModel:
         """Return the module that runs both networks and returns their features."""

@@ -32,6 +32,8 @@ class HubTrainer(Trainer):
         >>> trainer.push_to_hub(language="en", dataset="my emotions")  # doctest: +SKIP
     """
 
+    push_in_progress: Any
+
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Make the repository, as `Trainer.init_hf_repo` does.
 
