@@ -93,6 +93,11 @@ def test_methods_and_their_settings(tmp_path: Path) -> None:
         benchmark.make_config("nothing", base)
 
 
+def test_rows_that_are_evaluated_come_by_length() -> None:
+    rows = Dataset.from_dict({"input_ids": [[1, 2, 3], [4], [5, 6], [7]], "label": [0, 1, 2, 3]})
+    assert benchmark.by_length(rows)["label"] == [1, 3, 2, 0]
+
+
 def test_a_broken_line_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
