@@ -1,6 +1,10 @@
 """Texts of users on a terminal: short, on one line, and without anything that steers it."""
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 _TOKEN = re.compile(r"hf_\w+")  # how tokens of the Hub begin: none belongs in a message
 _EXCERPT = 40  # texts are the user's data: messages and logs show no more of them
@@ -28,6 +32,31 @@ def excerpt(text: str) -> str:
     # What is cut off anyway is not looked at: a cell may hold a megabyte, and spaces may be most of it.
     shown = printable(text[: 50 * _EXCERPT])
     return shown if len(shown) <= _EXCERPT and len(text) <= 50 * _EXCERPT else f"{shown[: _EXCERPT - 3]}..."
+
+
+@contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """Show users what they are warned of in one line, and not the line of code that noticed it.
+
+    Warnings for programmers, such as those of deprecation, stay as they are.
+
+    Example:
+        >>> with warnings_in_words():
+        ...     warnings.formatwarning("a label has\\n no row", UserWarning, "code.py", 7)
+        'warning: a label has no row\\n'
+    """
+    usual = warnings.formatwarning
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        if category is not UserWarning:
+            return usual(message, category, *place, **more)
+        return f"warning: {printable(str(message))}\n"  # like an error, it may quote a file
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def quoted(name: object) -> str:

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from .baselines.staged import StagedTrainer
-from .display import first_line
+from .display import first_line, warnings_in_words
 from .displays import show_with
 from .errors import CheckpointError, HubError, InputError
 from .hub.card import render
@@ -83,8 +83,9 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
         transformers_logging.disable_progress_bar()
         datasets.disable_progress_bars()
     try:
-        model_args, data_args, config = parse(argv, program)
-        result = run(model_args, data_args, config)
+        with warnings_in_words():
+            model_args, data_args, config = parse(argv, program)
+            result = run(model_args, data_args, config)
     except InputError as error:
         _say(f"error: {printable(str(error))}", sys.stderr)
         return 2

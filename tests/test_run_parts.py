@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,23 @@ import torch
 from job import NAMES, Job
 from tiny import make_model
 
+from lane_hf import run as main_job
+from lane_hf.errors import InputError
 from lane_hf.run import _predict, _version, detection_metrics, use_all_cores
 from lane_hf.run_arguments import run_config_class
+
+
+def test_the_main_job_warns_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, warning = [], ("two labels\n have no row", UserWarning, "code.py", 7)
+
+    def stands_in(*arguments: object) -> None:
+        shown.append(warnings.formatwarning(*warning))
+        raise InputError("enough")
+
+    monkeypatch.setattr(main_job, "run", stands_in)
+    assert main_job.main([]) == 2
+    assert shown == ["warning: two labels have no row\n"]
+    assert "code.py:7" in warnings.formatwarning(*warning), "afterwards warnings are Python's again"
 
 
 def test_packages_that_are_not_installed_have_no_version() -> None:

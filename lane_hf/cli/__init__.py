@@ -9,16 +9,14 @@ import argparse
 import os
 import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..display import excerpt, first_line
+from ..display import excerpt, first_line, warnings_in_words
 from ..errors import CheckpointError, HubError, InputError, OutputError
 from ..version import __version__
 from . import augment, compare, completion, datasets, doctor, fix, issues, noise, push, release, report
-from .output import say_error, warning_line
+from .output import say_error
 
 COMMANDS = (issues, report, fix, compare, push, release, datasets, noise, augment, doctor, completion)
 _FAILED = 1
@@ -45,22 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    with _warnings_in_words(warnings.formatwarning):
+    with warnings_in_words():
         return _run_and_report(argv)
-
-
-@contextmanager
-def _warnings_in_words(usual: Callable[..., str]) -> Iterator[None]:
-    """Show users what they are warned of, and not the line of code that noticed it."""
-
-    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
-        return warning_line(str(message)) if category is UserWarning else usual(message, category, *place, **more)
-
-    warnings.formatwarning = shown
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
 
 
 def _run_and_report(argv: list[str]) -> int:

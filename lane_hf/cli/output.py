@@ -33,11 +33,6 @@ def say_error(text: str) -> None:
     print(f"error: {printable(text)}", file=sys.stderr)  # noqa: T201 -- a command line
 
 
-def warning_line(text: str) -> str:
-    """Return a warning as the line that is printed: like an error, it may quote a file."""
-    return f"warning: {printable(text)}\n"
-
-
 def as_json(value: Any) -> str:
     """Return a value as JSON; what is not a number is null."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, default=dict)
