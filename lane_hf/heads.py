@@ -16,6 +16,14 @@ def base_classifier(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def names_of_labels(model: Any, num_labels: int) -> list[str] | None:
+    """Return the names of the labels, or None if the model's configuration does not name just these."""
+    names = getattr(getattr(base_classifier(model), "config", None), "id2label", None)
+    if not names or len(names) != num_labels:
+        return None
+    return [str(names[index]) for index in range(num_labels)]
+
+
 def head_dropout(model: nn.Module) -> float:
     """Return the dropout rate in front of the classifier's own head, 0.1 where its configuration does not say."""
     config = getattr(base_classifier(model), "config", None)

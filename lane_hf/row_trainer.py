@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_arguments
 from .errors import InputError
-from .heads import base_classifier
+from .heads import base_classifier, names_of_labels
 from .margin_history import MARGINS_FILE, MarginHistory
 from .method_config import MethodConfig
 from .networks import OwnState, num_labels_of
@@ -118,7 +118,7 @@ class RowTrainer(ResumableTrainer):
         else:
             collator = self._get_collator_with_removed_columns(collator, description="training")
         self._rows = RowDataset(dataset)
-        row_collator = RowCollator(collator, self._label_names(), self.num_labels)
+        row_collator = RowCollator(collator, self.label_columns(), self.num_labels)
         with replaced(self, "data_collator", row_collator):
             loader = self._get_dataloader(
                 dataset=self._rows,
@@ -177,7 +177,7 @@ class RowTrainer(ResumableTrainer):
         raw = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
         if ROW_ID in dataset.column_names:
             self._user_row_ids = check_row_id_column(raw[ROW_ID][:])
-        column = next((name for name in self._label_names() if name in dataset.column_names), None)
+        column = next((name for name in self.label_columns() if name in dataset.column_names), None)
         is_transformed = getattr(dataset, "format", {}).get("type") == "custom"
         if column is not None and not is_transformed:
             is_text = getattr(getattr(dataset, "features", {}).get(column), "dtype", None) in (
@@ -188,15 +188,16 @@ class RowTrainer(ResumableTrainer):
             check_labels(raw[column][: 1 if is_text else len(dataset)], self.num_labels, column)
         elif column is None and not is_transformed and self.args.remove_unused_columns:
             raise InputError(
-                f"the training set has no label column: expected one of {', '.join(map(repr, self._label_names()))}, "
+                f"the training set has no label column: expected one of {', '.join(map(repr, self.label_columns()))}, "
                 f"found {', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
             )
 
-    def _label_names(self) -> list[str]:
+    def label_columns(self) -> list[str]:
+        """Return the names under which the training set may hold labels."""
         return list(dict.fromkeys([*self.label_names, *_COMMON_LABEL_NAMES]))
 
     def _labels_of(self, inputs: dict[str, Any]) -> Tensor:
-        return next(inputs[name] for name in self._label_names() if name in inputs)
+        return next(inputs[name] for name in self.label_columns() if name in inputs)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """Fetch the batches of one optimizer step, without rows that only fill up the last one."""
@@ -361,10 +362,6 @@ class RowTrainer(ResumableTrainer):
         """Return numbers that must be the same when a run is resumed."""
         return {"number_of_labels": self.num_labels}
 
-    def label_columns(self) -> list[str]:
-        """Return the names under which the training set may hold labels."""
-        return self._label_names()
-
     # ---- The table ----
 
     def label_issues(self) -> "LabelIssues":
@@ -386,7 +383,7 @@ class RowTrainer(ResumableTrainer):
             raise InputError("there is no table before training: call train() first")
         if self.model is None:  # the rows were seen by the last trial, not by the best one
             raise InputError("hyperparameter_search keeps no model: set the best settings in args, and train() again")
-        names = self._names_of_labels()
+        names = names_of_labels(self.model, self.num_labels)
         table = build_table(
             self.row_statistics,
             self.row_scores(),
@@ -400,9 +397,3 @@ class RowTrainer(ResumableTrainer):
         """Return how the method judges the rows; methods override this: here by their average margin."""
         margins = self.row_statistics.average_margin()
         return RowScores(margins, torch.ones_like(margins))
-
-    def _names_of_labels(self) -> list[str] | None:
-        names = getattr(getattr(base_classifier(self.model), "config", None), "id2label", None)
-        if not names or len(names) != self.num_labels:
-            return None
-        return [str(names[index]) for index in range(self.num_labels)]

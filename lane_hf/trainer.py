@@ -156,7 +156,7 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return super().training_loss(model, inputs, rows)
         labels = self._labels_of(inputs)
-        outputs = model(**{name: value for name, value in inputs.items() if name not in self._label_names()})
+        outputs = model(**{name: value for name, value in inputs.items() if name not in self.label_columns()})
         logits, finite = finite_rows(outputs["logits"])
         aux_probs, loss_aux = self._auxiliary_terms(outputs, labels, rows)
 

@@ -9,7 +9,15 @@ from tiny import FAMILIES, IMAGE_SHAPE, make_model
 from torch import nn
 
 from lane_hf import InputError
-from lane_hf.heads import add_label, logit_layers
+from lane_hf.heads import add_label, logit_layers, names_of_labels
+
+
+def test_names_of_labels_are_those_of_the_configuration_if_it_has_one_for_each() -> None:
+    model = make_model("bert", num_labels=2)
+    model.config.id2label = {0: "no", 1: 7}
+    assert names_of_labels(model, 2) == ["no", "7"]
+    assert names_of_labels(model, 3) is None
+    assert names_of_labels(nn.Linear(2, 2), 2) is None
 
 
 def logits_of(model: Any, family: str) -> torch.Tensor:

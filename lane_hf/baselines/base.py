@@ -63,7 +63,7 @@ class BaselineTrainer(JointTrainer):
     def training_loss(self, model: nn.Module, inputs: dict[str, Any], rows: StepRows) -> tuple[Tensor, Any]:
         """Return the method's loss of a training batch and what the networks returned."""
         labels = self._labels_of(inputs)
-        outputs = self.run(model, {name: value for name, value in inputs.items() if name not in self._label_names()})
+        outputs = self.run(model, {name: value for name, value in inputs.items() if name not in self.label_columns()})
         own = slice(None, None, self.views_per_row)
         observed = self.row_statistics.observe(rows.ids[own], labels[own], self.logits_of_rows(outputs, own))
         observation = Observation(*self.gather(observed, rows))

@@ -74,7 +74,7 @@ class PairTrainer(BaselineTrainer):
         was_training = other.training
         other.eval()
         batch = {
-            name: value for name, value in self._prepare_inputs(inputs).items() if name not in self._label_names()
+            name: value for name, value in self._prepare_inputs(inputs).items() if name not in self.label_columns()
         }
         with torch.no_grad(), self.accelerator.autocast():
             theirs = other(**batch)["logits"]

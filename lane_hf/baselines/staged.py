@@ -32,6 +32,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutp
 from ..checkpoint import STATE_FILE, check_state, load_state, save_state
 from ..displays import displays_of, show_with
 from ..errors import InputError
+from ..heads import names_of_labels
 from ..method_config import MethodConfig
 from ..replicas import checksum
 from ..resumable_trainer import Stateful, disk_errors_named
@@ -273,7 +274,7 @@ class StagedTrainer(RowTrainer):
             )
         lost = sorted(set(labels[labels >= 0].tolist()) - set(labels[kept].tolist()))
         if lost:
-            names = self._names_of_labels() or [str(label) for label in range(self.num_labels)]
+            names = names_of_labels(self.model, self.num_labels) or [str(label) for label in range(self.num_labels)]
             shown = ", ".join(names[label] for label in lost[:5]) + (", ..." if len(lost) > 5 else "")  # noqa: PLR2004
             warnings.warn(
                 f"no row of {len(lost)} labels was selected ({shown}): the last run cannot learn them", stacklevel=3
