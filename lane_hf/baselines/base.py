@@ -120,4 +120,4 @@ class BaselineTrainer(JointTrainer):
         scores = self.scores.average()
         return RowScores(scores, torch.ones_like(scores))
 
-    scores: AlmBuffer = None  # type: ignore[assignment]  # until training
+    scores: AlmBuffer = None  # type: ignore[assignment]  # until training, and without a score of its own
