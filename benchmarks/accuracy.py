@@ -179,20 +179,27 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     data = spoil(data, cell["noise"], cell["seed"], cell["dataset"])
     names = data["train"].features["label"].names
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    depth = {"num_hidden_layers": args.layers} if args.layers else {}
 
-    def fresh_model() -> Any:
-        transformers.set_seed(cell["seed"])
+    def network(layers: int | None, seed: int) -> Any:
+        depth = {"num_hidden_layers": layers} if layers else {}
+        transformers.set_seed(seed)
         return AutoModelForSequenceClassification.from_pretrained(
             args.model, num_labels=len(names), id2label=dict(enumerate(names)), dtype=torch.float32, **depth
         )
 
+    def fresh_model() -> Any:
+        return network(args.layers, cell["seed"])
+
     tokenised = tokenise(data, tokenizer, args.max_length)
     scores = EpochScores()
     with tempfile.TemporaryDirectory() as folder:
-        kind, config = make_config(cell["method"], base_arguments(folder, cell["seed"], args))
+        method, _, _ = cell["method"].partition(", ")  # what follows says how small the second network is
+        kind, config = make_config(method, base_arguments(folder, cell["seed"], args))
         stages = issubclass(kind, StagedTrainer)
+        # The second network begins with the pretrained weights of its first layers, and a head of its own.
+        has_small = args.auxiliary_layers and getattr(config, "auxiliary", "none") == "full"
         trainer = kind(
+            **({"auxiliary_model": network(args.auxiliary_layers, cell["seed"] + 1)} if has_small else {}),
             model=None if stages else fresh_model(),
             model_init=fresh_model if stages else None,
             args=config,
@@ -267,6 +274,12 @@ def noise_scores(trainer: RowTrainer, issues: Any, rows: Any, tokenised: Any) ->
     }
 
 
+def name_with_auxiliary(name: str, args: argparse.Namespace) -> str:
+    """Return a method's name, with the size of its second network if that is not the classifier's."""
+    is_other = args.auxiliary_layers and "auxiliary=full" in name
+    return f"{name}, auxiliary_layers={args.auxiliary_layers}" if is_other else name
+
+
 def environment(args: argparse.Namespace) -> dict[str, Any]:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     packages = ("torch", "transformers", "accelerate", "datasets")
@@ -300,11 +313,17 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_train_samples", type=int, default=None)
 
 
+def add_auxiliary_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that makes the second network smaller than the first."""
+    parser.add_argument("--auxiliary_layers", type=int, default=None, help="Layers of lane's full auxiliary network.")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_grid_arguments(parser)
     parser.set_defaults(noise=["clean", "uniform:0.2", "uniform:0.4"])
     parser.add_argument("--methods", nargs="+", default=["plain", "lane"])
+    add_auxiliary_argument(parser)
     parser.add_argument("--tables", type=Path, help="Folder where each cell's label table is kept, for detection.py.")
     args = parser.parse_args()
     if args.data_dir is None or args.output is None or not args.datasets:
@@ -318,7 +337,8 @@ def main() -> int:
         except (ValueError, KeyError) as error:
             print(f"error: {args.output}: a line is no result of this benchmark ({error}): remove it", file=sys.stderr)
             return 2
-    for dataset, noise, seed, method in itertools.product(args.datasets, args.noise, args.seeds, args.methods):
+    methods = [name_with_auxiliary(method, args) for method in args.methods]
+    for dataset, noise, seed, method in itertools.product(args.datasets, args.noise, args.seeds, methods):
         cell = {"dataset": dataset, "noise": noise, "method": method, "seed": seed, "settings": settings_of(args)}
         if tuple(cell[name] for name in KEY) in done:
             continue

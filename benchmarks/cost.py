@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from accuracy import make_config
+from accuracy import add_auxiliary_argument, make_config, name_with_auxiliary
 from datasets import Dataset
 from documents import add_line_arguments, keep_line, measure_or_show
 from transformers import (
@@ -253,7 +253,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--network", choices=[PACKAGED, *SHAPES], default=PACKAGED, help="A larger network, with random weights."
     )
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
-    parser.add_argument("--auxiliary_layers", type=int, default=None, help="Layers of lane's full auxiliary network.")
+    add_auxiliary_argument(parser)
     parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
     parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     parser.add_argument("--pad_to", type=int, default=None, help="Pad every batch to so many tokens.")
@@ -269,12 +269,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     measure_or_show(args, measure, report)
     return 0
-
-
-def name_with_auxiliary(name: str, args: argparse.Namespace) -> str:
-    """Return a method's name, with the size of its second network if that is not the classifier's."""
-    is_other = args.auxiliary_layers and "auxiliary=full" in name
-    return f"{name}, auxiliary_layers={args.auxiliary_layers}" if is_other else name
 
 
 def how_it_was_measured(args: argparse.Namespace, *names: str) -> dict[str, Any]:
