@@ -56,7 +56,7 @@ from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.packaged_model import default_model
 from lane_hf.run import detection_metrics
 from lane_hf.run_arguments import has_fast_bf16
-from lane_hf.run_data import tokenise
+from lane_hf.tokenisation import tokenise
 
 KEY = ("dataset", "noise", "method", "seed", "settings")
 

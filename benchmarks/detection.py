@@ -48,7 +48,7 @@ from lane_hf import LaneConfig, LaneTrainer, RowTrainer
 from lane_hf.method_config import MethodConfig
 from lane_hf.noise import FLIPPED_COLUMN
 from lane_hf.packaged_model import default_model
-from lane_hf.run_data import tokenise
+from lane_hf.tokenisation import tokenise
 
 KEY = ("dataset", "noise", "seed", "settings", "finder")
 FOLDS = 5

@@ -40,9 +40,10 @@ from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_card import facts_of_run
-from .run_data import given_distances, make_collator, noise_rate, prepare_data, tokenise
+from .run_data import given_distances, make_collator, noise_rate, prepare_data
 from .run_progress import RunProgress
 from .summary import printable, summarise
+from .tokenisation import tokenise
 
 if TYPE_CHECKING:
     from .report.label_issues import LabelIssues
@@ -127,7 +128,13 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     set_seed(config.seed)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
     with config.main_process_first(desc="tokenising"):
-        tokenised = tokenise(data, tokenizer, model_args.max_length)
+        tokenised = tokenise(
+            data,
+            tokenizer,
+            model_args.max_length,
+            num_proc=data_args.dataset_num_proc,
+            overwrite_cache=data_args.overwrite_cache,
+        )
     trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
     _write_run_config(output_dir, model_args, data_args, config)
     with disk_errors_named(f"the results in {output_dir}", output_dir), RunProgress(config.disable_tqdm) as progress:

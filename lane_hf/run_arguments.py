@@ -54,6 +54,12 @@ class DataArguments:
         default=None,
         metadata={"help": "Train on so many rows only, drawn by the seed. Default: 2500 for 'demo', else all."},
     )
+    dataset_num_proc: int | None = field(
+        default=None, metadata={"help": "Processes that tokenise. Default: this one, on all cores."}
+    )
+    overwrite_cache: bool = field(
+        default=False, metadata={"help": "Tokenise again, even if an earlier run kept the token ids."}
+    )
     label_noise: float | None = field(
         default=None,
         metadata={"help": "Share of the training labels to spoil, in [0, 1]. Default: 0.2 for 'demo', else 0."},
@@ -293,6 +299,7 @@ def _check(data: DataArguments, model: ModelArguments, config: RunConfig) -> Non
         raise InputError(f"label_noise must be in [0, 1], got {data.label_noise}")
     counts = {
         "max_train_samples": data.max_train_samples,
+        "dataset_num_proc": data.dataset_num_proc,
         "max_length": model.max_length,
         "per_device_train_batch_size": config.per_device_train_batch_size,
         "per_device_eval_batch_size": config.per_device_eval_batch_size,

@@ -1,4 +1,4 @@
-"""The data of the main job: load, spoil, tokenise, collate."""
+"""The data of the main job: load, spoil, collate."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from .datasets.registry import entry, load_from_hub
 from .datasets.tables import read_table
 from .errors import InputError
 from .label_space import distances_for, named_ordinal_distances
-from .noise import FLIPPED_COLUMN, ORIGINAL_COLUMN
 from .noisy_dataset import inject_into_dataset
 from .run_arguments import DEMO, DataArguments, RunConfig
 
@@ -99,22 +98,6 @@ def _check_splits(data: DatasetDict, config: RunConfig) -> None:
         setattr(config, flag, False)
         if split == "validation":  # evaluation during training needs it as well
             config.eval_strategy = IntervalStrategy.NO
-
-
-def tokenise(data: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int) -> DatasetDict:
-    """Replace the texts by token ids, cut to `max_length` or to the model's limit; padding is left to the collator."""
-    limit = min(max_length, tokenizer.model_max_length)
-
-    def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        return dict(tokenizer(batch["text"], truncation=True, max_length=limit))
-
-    def tokenise_split(split: str, rows: Dataset) -> Dataset:
-        # The training texts stay: views may be made from them. What the model does not take is dropped later.
-        unwanted = [FLIPPED_COLUMN, ORIGINAL_COLUMN] + ([] if split == "train" else ["text"])
-        drop = [name for name in unwanted if name in rows.column_names]
-        return rows.map(encode, batched=True, remove_columns=drop, desc=f"Tokenising {split}")
-
-    return DatasetDict({split: tokenise_split(split, rows) for split, rows in data.items()})
 
 
 def make_collator(args: DataArguments, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> Any:
