@@ -28,6 +28,7 @@ _ENCODER = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
 _OF_ONE_RUN = (
     *("data_dir", "train_file", "validation_file", "test_file", "cache_dir", "output_dir", "logging_dir"),
     *("hub_token", "hub_model_id", "push_to_hub", "resume_from_checkpoint"),
+    *("dataset_num_proc", "overwrite_cache"),
 )
 
 
