@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from accuracy import add_auxiliary_argument, make_config, name_with_auxiliary
-from datasets import Dataset
+from datasets import Dataset, Value
 from documents import add_line_arguments, keep_line, measure_or_show
 from transformers import (
     AutoModelForSequenceClassification,
@@ -74,6 +74,9 @@ def make_material(number: int, args: argparse.Namespace) -> Material:
     tokenizer, max_length = AutoTokenizer.from_pretrained(model_folder(args)), args.max_length
     rows = load("demo")["train"].shuffle(seed=0).select(range(number))
     names = rows.features["label"].names
+    if args.labels and args.labels < len(names):
+        names = names[: args.labels]
+        rows = rows.cast_column("label", Value("int64")).map(lambda row: {"label": row["label"] % args.labels})
     tokenised = rows.map(lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length), batched=True)
     return Material(tokenised.select_columns(["input_ids", "attention_mask", "label"]), names, tokenizer)
 
@@ -254,7 +257,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", type=int, default=None, help="Use only so many layers of the encoder.")
     add_auxiliary_argument(parser)
-    parser.add_argument("--labels", type=int, default=None, help="Labels of the classifier; some then have no row.")
+    parser.add_argument("--labels", type=int, default=None, help="Labels: more than those of the data have no row.")
     parser.add_argument("--views", type=int, default=0, help="Views of each row, besides the row.")
     parser.add_argument("--pad_to", type=int, default=None, help="Pad every batch to so many tokens.")
 

@@ -1,5 +1,6 @@
 """The benchmark of costs: how ratios are taken, and that every method runs in it."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_runs_of_several_sizes_are_told_size_by_size() -> None:
         "| 32 | as in the data | as in the data | 1.00 | 2.00 |",
         "| 32 | 500 | 128 |  | 3.00 |",
     ]
+
+
+@pytest.mark.parametrize(("labels", "expected"), [(2, [0, 1]), (5000, None), (None, None)])
+def test_fewer_labels_merge_those_of_the_data(labels: int | None, expected: list[int] | None) -> None:
+    args = argparse.Namespace(labels=labels, model=None, max_length=8)
+    material = benchmark.make_material(60, args)
+    whole = benchmark.make_material(60, argparse.Namespace(labels=None, model=None, max_length=8))
+    assert material.rows["input_ids"] == whole.rows["input_ids"]
+    assert sorted(set(material.rows["label"])) == (expected or sorted(set(whole.rows["label"])))
+    assert len(material.names) == len(expected or whole.names)
 
 
 def test_with_views_the_reference_has_them_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
