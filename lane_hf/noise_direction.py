@@ -58,6 +58,9 @@ class Transitions(NamedTuple):
             >>> noise.of(torch.tensor([0, 0]), torch.tensor([0, 1])).round(decimals=3).tolist()
             [0.7, 0.1]
         """
+        if len(true) > len(self.kept) ** 2:  # then it is quicker to look at each pair of labels once
+            pairs = torch.arange(len(self.kept) ** 2, device=true.device)
+            return self.of(pairs // len(self.kept), pairs % len(self.kept))[true * len(self.kept) + given]
         between = self.uniform.expand(len(true))
         if len(self.pairs):
             place, known = _find(self.pairs, true * len(self.kept) + given)

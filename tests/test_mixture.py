@@ -29,6 +29,13 @@ def draw(name: str, seed: int = 0) -> Tensor:
     return torch.cat([mean + std * torch.randn(size, generator=generator) for size, mean, std in HUMPS[name]])
 
 
+def humps_of_every_kind() -> tuple[Tensor, Tensor]:
+    groups = torch.cat([torch.full((1000,), group) for group in range(len(HUMPS))])
+    values = torch.cat([draw(name, seed=group) + 10 * group for group, name in enumerate(HUMPS)])
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
+    return values[order], groups[order]
+
+
 def one(mixture: Mixture, group: int = -1) -> tuple[list[float], ...]:
     return tuple(parameter[group].tolist() for parameter in mixture)
 
@@ -95,10 +102,8 @@ def test_probability_between_the_means_is_bayes_rule() -> None:
 
 
 def test_each_group_gets_what_it_would_get_alone() -> None:
-    groups = torch.cat([torch.full((1000,), group) for group in range(len(HUMPS))])
-    values = torch.cat([draw(name, seed=group) + 10 * group for group, name in enumerate(HUMPS)])
-    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
-    together = fit_mixture(values[order], groups[order], len(HUMPS))
+    values, groups = humps_of_every_kind()
+    together = fit_mixture(values, groups, len(HUMPS))
     assert together.means.shape == (len(HUMPS) + 1, 2)
     for group in range(len(HUMPS)):
         alone = fit_mixture(values[groups == group])
@@ -226,6 +231,52 @@ def test_probabilities_are_probabilities_and_grow_with_the_value(
         assert (probability.diff() >= -1e-6).all()
     # Of the rows that were fitted the highest is clean: it lies above the higher mean.
     assert clean_probability(values.max()[None], mixture).item() == 1.0
+
+
+def test_chunks_of_one_row_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, groups = humps_of_every_kind()
+    expected = fit_mixture(values, groups, len(HUMPS) + 1)
+    monkeypatch.setattr(module, "_MOST_ROWS", 0)
+    for mine, others in zip(fit_mixture(values, groups, len(HUMPS) + 1), expected, strict=True):
+        torch.testing.assert_close(mine, others, rtol=1e-9, atol=1e-9)
+
+
+def test_in_chunks_many_rows_have_the_same_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.randint(0, 3, (270_000,), generator=generator)
+    # In the first group one row of a hundred is mislabelled, in the last one the humps overlap; a few lie far out.
+    share, distance = torch.tensor([0.01, 0.3, 0.4])[groups], torch.tensor([5.0, 6.0, 2.5])[groups]
+    values = torch.randn(len(groups), generator=generator) + 2
+    values -= distance * (torch.rand(len(groups), generator=generator) < share)
+    values[:30] -= 40
+    assert len(values) > module._MOST_ROWS
+    mixture = fit_mixture(values, groups, 3)
+    monkeypatch.setattr(module, "_MOST_ROWS", len(values))
+    exact = fit_mixture(values, groups, 3)
+    found, expected = (clean_probability(values, each, groups) for each in (mixture, exact))
+    assert 0.1 < (expected < 0.5).double().mean() < 0.5
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.integers(0, 2)), min_size=1, max_size=40), st.integers(1, 9)
+)
+def test_chunks_are_runs_of_sorted_rows(rows: list[tuple[float, int]], chunks: int) -> None:
+    expected = []
+    for group in range(3):
+        own = sorted(value for value, its in rows if its == group)
+        number = min(len(own), chunks)
+        for chunk in range(number):
+            run = [value for place, value in enumerate(own) if place * number // len(own) == chunk]
+            expected.append((group, len(run), sum(run), sum(value * value for value in run)))
+    values, groups = (torch.tensor(column) for column in zip(*rows, strict=True))
+    values = values.double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHUNKS", chunks)
+        moments, found = module._in_chunks(torch.stack([torch.ones_like(values), values, values**2]), groups, 3)
+    assert found.tolist() == [each[0] for each in expected]
+    for mine, others in zip(moments.T.tolist(), expected, strict=True):
+        assert mine == pytest.approx(others[1:], rel=1e-9, abs=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

@@ -17,6 +17,16 @@ def dense(noise: Transitions, size: int) -> np.ndarray:
     return noise.of(true, given).view(size, size).numpy()
 
 
+def test_many_rows_are_told_what_each_is_told_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels, others, preferred = (torch.randint(0, 4, (300,), generator=generator) for _ in range(3))
+    preferred = torch.where(labels == 1, 0, preferred)  # so that there is a direction
+    noise = count_transitions(torch.rand(300, generator=generator), preferred, labels, others, 4)
+    assert len(noise.pairs)
+    alone = torch.cat([noise.of(true[None], given[None]) for true, given in zip(labels, others, strict=True)])
+    assert torch.equal(noise.of(labels, others), alone)
+
+
 def counted_by_loops(
     doubts: list[float], preferred: list[int], labels: list[int], others: list[int], size: int
 ) -> np.ndarray:
