@@ -235,7 +235,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     """Return the table, below a line that says how it was measured."""
     first = lines[0]
     if len({_size_of(line) for line in lines}) > 1:
-        about = f"{network_and_machine(first)}; time, {reference_of(first)} = 1"
+        about = f"{network_and_machine({**first, 'max_length': None})}; time, {reference_of(first)} = 1"
         about += f", median of {len({line['repeat'] for line in lines})}{from_the_first_step(lines)}"
         return f"{about}\n\n{table_of_sizes(lines)}"
     about = (
@@ -283,11 +283,12 @@ def how_it_was_measured(args: argparse.Namespace, *names: str) -> dict[str, Any]
 
 
 def network_and_machine(about: dict[str, Any]) -> str:
-    """Return in words what [`how_it_was_measured`] has noted."""
+    """Return in words what [`how_it_was_measured`] has noted; `max_length` is None where it differs."""
     name = about.get("network", PACKAGED)
     network = "the packaged encoder" if name == PACKAGED else name
+    length = f"at most {about['max_length']} tokens, " if about["max_length"] else ""
     return (
-        f"{about['layers'] or 'all'} layers of {network}, at most {about['max_length']} tokens, "
+        f"{about['layers'] or 'all'} layers of {network}, {length}"
         f"{about['device']} ({about['threads']} threads), torch {about['torch']}, transformers {about['transformers']}"
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lane_hf import mixture
 from lane_hf.margins import margin
 from lane_hf.noise_probability import estimate_noise
 
@@ -35,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", type=float, default=[5e3, 1e5, 1e6])
     parser.add_argument("--labels", type=int, default=10)
+    parser.add_argument(
+        "--row_by_row", action="store_true", help="Also where there are so many that chunks are fitted."
+    )
     args = parser.parse_args(argv)
+    if args.row_by_row:
+        mixture._MOST_ROWS = sys.maxsize
     torch.set_num_threads(1)
     for rows in map(int, args.rows):
         for noise, (shift, uniform) in {"uniform": (0.0, 0.4), "next label": (0.4, 0.05)}.items():
