@@ -133,7 +133,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
             tokenizer,
             model_args.max_length,
             num_proc=data_args.dataset_num_proc,
-            overwrite_cache=data_args.overwrite_cache,
+            # The others of a machine come after the first one, and read what it has made.
+            overwrite_cache=data_args.overwrite_cache and config.local_process_index == 0,
         )
     trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
     _write_run_config(output_dir, model_args, data_args, config)

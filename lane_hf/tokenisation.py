@@ -51,7 +51,7 @@ def tokenise(
     limit = min(max_length, tokenizer.model_max_length)
 
     def tokenise_split(split: str, rows: Dataset) -> Dataset:
-        # A map with nothing to do gives no columns, and one that is kept must not be asked for other than the texts.
+        # Of the texts alone: which file the ids are found in must not depend on labels.
         texts = rows.select_columns(_TEXT)
         ids = _Ids(texts, tokenizer, limit, num_proc, f"Tokenising {split}").get(overwrite_cache)
         unwanted = [FLIPPED_COLUMN, ORIGINAL_COLUMN, *ids.column_names] + ([] if split == "train" else [_TEXT])
