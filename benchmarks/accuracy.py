@@ -59,6 +59,7 @@ from lane_hf.run_arguments import has_fast_bf16
 from lane_hf.tokenisation import tokenise
 
 KEY = ("dataset", "noise", "method", "seed", "settings")
+_AUXILIARY = ", auxiliary_layers="
 
 
 class EpochScores(TrainerCallback):
@@ -193,8 +194,7 @@ def run_cell(cell: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     tokenised = tokenise(data, tokenizer, args.max_length)
     scores = EpochScores()
     with tempfile.TemporaryDirectory() as folder:
-        method, _, _ = cell["method"].partition(", ")  # what follows says how small the second network is
-        kind, config = make_config(method, base_arguments(folder, cell["seed"], args))
+        kind, config = make_config(without_auxiliary(cell["method"]), base_arguments(folder, cell["seed"], args))
         stages = issubclass(kind, StagedTrainer)
         # The second network begins with the pretrained weights of its first layers, and a head of its own.
         has_small = args.auxiliary_layers and getattr(config, "auxiliary", "none") == "full"
@@ -277,7 +277,17 @@ def noise_scores(trainer: RowTrainer, issues: Any, rows: Any, tokenised: Any) ->
 def name_with_auxiliary(name: str, args: argparse.Namespace) -> str:
     """Return a method's name, with the size of its second network if that is not the classifier's."""
     is_other = args.auxiliary_layers and "auxiliary=full" in name
-    return f"{name}, auxiliary_layers={args.auxiliary_layers}" if is_other else name
+    return f"{name}{_AUXILIARY}{args.auxiliary_layers}" if is_other else name
+
+
+def without_auxiliary(name: str) -> str:
+    """Return a method's name without what [`name_with_auxiliary`] has added.
+
+    Example:
+        >>> without_auxiliary("lane[auxiliary=full, contrastive=none], auxiliary_layers=2")
+        'lane[auxiliary=full, contrastive=none]'
+    """
+    return name.partition(_AUXILIARY)[0]
 
 
 def environment(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The accuracy benchmark: what its noises and methods are."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_semantic_noise_flips_to_neighbours() -> None:
     counts = np.bincount(spoiled["train"]["label"], minlength=5)
     # From "negative": one step to "very negative" and "neutral", three to "very positive".
     assert counts[[1, 3]].min() > 2 * counts[4] > 0
+
+
+@pytest.mark.parametrize("method", ["lane[auxiliary=full]", "lane[auxiliary=full, contrastive=none]"])
+def test_the_size_of_the_second_network_is_named_and_no_setting_is_lost(method: str) -> None:
+    named = benchmark.name_with_auxiliary(method, argparse.Namespace(auxiliary_layers=2))
+    assert named == f"{method}, auxiliary_layers=2"
+    assert benchmark.without_auxiliary(named) == benchmark.without_auxiliary(method) == method
+    assert benchmark.name_with_auxiliary("lane", argparse.Namespace(auxiliary_layers=2)) == "lane"
 
 
 @pytest.mark.parametrize("noise", ["uniform", "uniform:much", ":0.2"])
