@@ -105,8 +105,8 @@ def load_state(folder: str | Path, expected_parts: set[str]) -> dict[str, dict[s
         if stored != expected_parts:
             raise InputError(
                 f"cannot resume from {folder}: it holds the state of {sorted(stored)}, this trainer has "
-                f"{sorted(expected_parts)}. Resume with the settings (auxiliary, reweight, similarity) of the first "
-                "run"
+                f"{sorted(expected_parts)}. Resume with the settings (auxiliary, reweight, similarity, "
+                "weight_averaging) of the first run"
             )
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in stored}
         for key in file.keys():  # noqa: SIM118 -- not a dictionary

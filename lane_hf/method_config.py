@@ -38,6 +38,15 @@ class MethodConfig(TrainingArguments):
         },
     )
 
+    weight_averaging: float = field(
+        default=0.0,
+        metadata={
+            "help": "Average the classifier's weights over training, after the first epoch and 150 steps: a step that "
+            "lies this share of all steps back counts 1/e times as much as the last one. The average is what is "
+            "evaluated, saved, and left in the model. 0 averages nothing."
+        },
+    )
+
     def __post_init__(self) -> None:
         """Check the method's own fields, then do what `TrainingArguments` does."""
         self.check_fields()
@@ -45,7 +54,8 @@ class MethodConfig(TrainingArguments):
         self._guard_token()
 
     def check_fields(self) -> None:
-        """Raise `InputError` if a field of the method makes no sense."""
+        """Raise `InputError` if a field makes no sense."""
+        check_range("weight_averaging", self.weight_averaging, 0, 1)
 
     @classmethod
     def own_fields(cls) -> list[str]:

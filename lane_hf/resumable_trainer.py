@@ -118,8 +118,9 @@ class ResumableTrainer(HubTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
+        if self.args.should_save or self.is_fsdp_enabled:  # what is sharded is put together by all processes
             parts = {name: part.state_dict() for name, part in self.stateful_parts().items()}
+        if self.args.should_save:
             save_state(output_dir, parts, self.facts(), self.dataset_fingerprint())
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

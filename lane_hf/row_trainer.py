@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from .averaging_trainer import AveragingTrainer
 from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_arguments
 from .errors import InputError
 from .heads import base_classifier, names_of_labels
@@ -22,13 +23,14 @@ from .method_config import MethodConfig
 from .networks import OwnState, num_labels_of
 from .replaced import replaced
 from .replicas import check_replicas, checksum, checksum_of_text
-from .resumable_trainer import ResumableTrainer, Stateful
+from .resumable_trainer import Stateful
 from .row_data import ROW_ID, RowCollator, RowDataset
 from .row_scores import RowScores
 from .row_statistics import Observation, RowStatistics
 from .sampling import EpochCallback, by_epoch, innermost_sampler
 from .step_rows import StepRows, pop_rows, without_fillers
 from .term_means import TermMeans
+from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from .report.label_issues import LabelIssues
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 _COMMON_LABEL_NAMES = ("labels", "label", "label_ids")
 
 
-class RowTrainer(ResumableTrainer):
+class RowTrainer(AveragingTrainer):
     """Ordinary fine-tuning that also records the margin of every training row.
 
     Drop-in for `transformers.Trainer` on single-label classifiers: the same constructor, the same steps, and
@@ -327,7 +329,7 @@ class RowTrainer(ResumableTrainer):
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
-        return {"rows": self.row_statistics}
+        return {**super().stateful_parts(), "rows": self.row_statistics}
 
     def reset_rows(self) -> None:
         """Start the per-row state anew; called whenever a training run starts."""
@@ -341,9 +343,8 @@ class RowTrainer(ResumableTrainer):
         return torch.device("cpu") if self.args.device.type == "mps" else self.args.device
 
     def _check_replicas(self) -> None:
-        states = {
-            name: part.state_dict() for name, part in self.stateful_parts().items() if not isinstance(part, OwnState)
-        }
+        parts = self.stateful_parts().items()
+        states = {name: part.state_dict() for name, part in parts if not isinstance(part, (OwnState, WeightAverage))}
         for state in states.values():
             state.pop("totals", None)  # sums over rows, which an accelerator adds up in any order
         check_replicas({name: checksum(state) for name, state in states.items()}, self.accelerator)

@@ -60,6 +60,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "threshold": ("-0.5", -0.5),
         "weighting_warmup": ("0.25", 0.25),
         "weighting_warmup_steps": ("7", 7),
+        "weighting_ramp": ("0.5", 0.5),
         "wait_for_labels": ("false", False),
         "bootstrap": ("prediction", "prediction"),
         "similarity": ("class", "class"),
@@ -74,6 +75,7 @@ def test_the_command_line_sets_every_field(tmp_path: Path) -> None:
         "gather_across_devices": ("True", True),
         "check_replicas": ("True", True),
         "margin_history": ("True", True),
+        "weight_averaging": ("0.5", 0.5),
     }
     assert words.keys() == {each.name for each in OURS}
     parsed = parse(tmp_path, *(text for name, (word, _) in words.items() for text in (f"--{name}={word}",)))
@@ -201,6 +203,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"temperature": math.inf}, "temperature must be a finite number above 0, got inf"),
     ({"weighting_warmup_steps": -1}, "weighting_warmup_steps must not be negative, got -1"),
     ({"contrastive_min_steps": -1}, "contrastive_min_steps must not be negative, got -1"),
+    ({"weighting_ramp": -1.0}, "weighting_ramp must be in [0, 1e+06], got -1.0"),
     ({"weighting_warmup": -1.0}, "weighting_warmup must not be negative, got -1.0"),
     ({"weighting_warmup": math.nan}, "weighting_warmup must not be negative, got nan"),
     ({"contrastive_weight": -0.5}, "contrastive_weight must be finite and not negative, got -0.5"),

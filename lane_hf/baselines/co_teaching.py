@@ -139,6 +139,7 @@ class CoTeachingConfig(PairConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         if self.forget_rate is not None:
             check_range("forget_rate", self.forget_rate, 0, 0.999)
         check_range("forget_ramp", self.forget_ramp, 0, 1)

@@ -27,4 +27,5 @@ class ContrastiveConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if the temperature is out of range."""
+        super().check_fields()
         check_range("temperature", self.temperature, 1e-3, 1e3)

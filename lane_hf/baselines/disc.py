@@ -182,6 +182,7 @@ class DiscConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_range("disc_warmup", self.disc_warmup, 0, 1e6)
         check_range("disc_momentum", self.disc_momentum, 0, 0.999)
         check_range("disc_sigma", self.disc_sigma, 0, 1)

@@ -129,6 +129,7 @@ class ElrConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field is out of range."""
+        super().check_fields()
         if not 0 <= self.elr_beta < 1:
             raise InputError(f"elr_beta must be in [0, 1), got {self.elr_beta}: with 1 no target ever changes")
         if not 0 <= self.elr_lambda < math.inf:

@@ -82,6 +82,7 @@ class GceConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if q is out of range."""
+        super().check_fields()
         check_range("gce_q", self.gce_q, 0, 1, open_low=True)
 
 

@@ -216,6 +216,7 @@ class HmwConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         for name in ("hmw_a", "hmw_b"):
             value = getattr(self, name)
             if not 0 < value < math.inf:

@@ -189,6 +189,7 @@ class LabelInterpolationConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_range("interpolation_temperature", self.interpolation_temperature, 0.01, 1)
         for name in ("interpolation_a", "interpolation_gamma", "interpolation_decay"):
             check_range(name, getattr(self, name), 0, 1)

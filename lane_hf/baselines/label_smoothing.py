@@ -55,6 +55,7 @@ class LabelSmoothingConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if the share is out of range."""
+        super().check_fields()
         check_range("smoothing", self.smoothing, 0, 1)
 
 

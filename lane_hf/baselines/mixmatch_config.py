@@ -28,6 +28,7 @@ class MixMatchConfig(PairConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_range("mixmatch_warmup", self.mixmatch_warmup, 0, 1e6)
         check_range("mixup_alpha", self.mixup_alpha, 0, 1e3, open_low=True)
         check_range("lambda_u", self.lambda_u, 0, 1e6)

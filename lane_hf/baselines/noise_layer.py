@@ -184,6 +184,7 @@ class NoiseLayerConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_choice("noise_layer", self.noise_layer, ("simple", "complex"))
         if not 0 <= self.noise_layer_warmup < math.inf:
             raise InputError(f"noise_layer_warmup must be a number of epochs, at least 0: {self.noise_layer_warmup}")

@@ -117,6 +117,7 @@ class PeerLossConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_choice("peer_mode", self.peer_mode, ("closed_form", "pairs"))
         check_range("peer_warmup", self.peer_warmup, 0, 1)
         check_range("peer_ramp", self.peer_ramp, 0, 1)

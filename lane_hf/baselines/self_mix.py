@@ -94,6 +94,7 @@ class SelfMixConfig(MethodConfig):
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
+        super().check_fields()
         check_range("selfmix_warmup", self.selfmix_warmup, 0, 1)
         check_range("mixup_alpha", self.mixup_alpha, 0, 1e3, open_low=True)
         check_range("lambda_p", self.lambda_p, 0, 1e6)

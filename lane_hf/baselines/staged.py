@@ -258,6 +258,7 @@ class StagedTrainer(RowTrainer):
         args = copy.copy(self.args)
         args.output_dir = str(folder)
         args.eval_strategy, args.do_eval = IntervalStrategy.NO, False
+        args.weight_averaging = 0.0  # its networks are only watched
         args.load_best_model_at_end, args.push_to_hub, args.report_to = False, False, []
         if args.save_strategy == SaveStrategy.BEST:
             args.save_strategy = SaveStrategy.EPOCH

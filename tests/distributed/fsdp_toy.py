@@ -16,6 +16,8 @@ from tiny import make_text_dataset, make_tokenizer
 from training import make_trainer
 from transformers import AutoModelForSequenceClassification
 
+from lane_hf import averaging_trainer
+
 
 def allow_processors() -> None:
     """Let Accelerate shard on processors: it sets up FSDP for accelerators only, PyTorch's has no such limit."""
@@ -76,6 +78,7 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
 def main(output: Path, scenarios: dict[str, dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     allow_processors()
+    averaging_trainer.MIN_STEPS = 0
     gc.collect()
     gc.freeze()  # each start of a training collects garbage: it need not look at what was imported
     for name, options in scenarios.items():

@@ -26,6 +26,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "weighting": "posterior",
         "bootstrap": "candidate",
         "wait_for_labels": True,
+        "weighting_ramp": 1.0,
+        "weight_averaging": 0.4,
     },
     "class_similarity": {"similarity": "class"},
     "even": {"num_rows": 36},
@@ -77,7 +79,7 @@ DRAWN: dict[str, dict[str, Any]] = {
 OF_METHODS = {name: {"trainer": name, **options} for name, options in {**METHODS, **DRAWN}.items()}
 FAULTS = {"meddled": {"meddle": True}}
 # Dropout makes the processes draw different numbers of random numbers; 6 is in the middle of the second epoch.
-DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 3}
+DRAWING = {"dropout": 0.1, "auxiliary": "shared", "save_strategy": "steps", "save_steps": 3, "weight_averaging": 0.4}
 RESUMED = {
     f"{name}{suffix}": {**DRAWING, "train_sampling_strategy": strategy, "folder": name, **resume}
     for name, strategy in (("at_random", "random"), ("by_length", "group_by_length"))

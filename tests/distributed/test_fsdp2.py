@@ -15,12 +15,12 @@ SCRIPT = Path(__file__).with_name("fsdp_toy.py")
 QUIET = {"eval_strategy": "no", "save_strategy": "no"}
 CONTRASTIVE = {"contrastive": "lscl", "contrastive_weight": 0.1, "gather_across_devices": True}
 SCENARIOS: dict[str, dict[str, Any]] = {
-    "gaussian": {**QUIET, "weighting": "gaussian"},
+    "gaussian": {**QUIET, "weighting": "gaussian", "weight_averaging": 0.4},
     "mixture": {**QUIET, "weighting": "mixture", "gradient_accumulation_steps": 2},
     "shared": {**QUIET, **CONTRASTIVE, "auxiliary": "shared"},
 }
 # Plain gradient descent has no state, and PyTorch cannot load an empty one.
-ADAMW = {"optim": "adamw_torch", "learning_rate": 1e-3}
+ADAMW = {"optim": "adamw_torch", "learning_rate": 1e-3, "weight_averaging": 0.4}
 SHARDED: dict[str, dict[str, Any]] = {
     "whole": ADAMW,
     "whole_resumed": {**ADAMW, "folder": "whole", "resume": "checkpoint-8"},

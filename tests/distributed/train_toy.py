@@ -14,7 +14,7 @@ from tiny import make_model, make_text_dataset, make_tokenizer
 from training import logged, make_trainer, weights_of
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
-from lane_hf import LaneTrainer, RowTrainer
+from lane_hf import LaneTrainer, RowTrainer, averaging_trainer
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
 from lane_hf.methods import method_of
 
@@ -102,6 +102,7 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 def main(output: Path, scenarios: dict[str, dict[str, Any]]) -> None:
     torch.set_num_threads(1)
+    averaging_trainer.MIN_STEPS = 0
     gc.collect()
     gc.freeze()  # each start of a training collects garbage: it need not look at what was imported
     for name, options in scenarios.items():

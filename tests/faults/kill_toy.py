@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from training import dataset_for, make_trainer
 from transformers import TrainerCallback, TrainerState
 
-from lane_hf import InputError
+from lane_hf import InputError, averaging_trainer
 from lane_hf.checkpoint import STATE_FILE
 from lane_hf.resume import last_whole_checkpoint
 
@@ -50,6 +50,7 @@ def train(folder: Path, step: int | None) -> None:
         save_strategy="steps",
         save_steps=SAVE_STEPS,
         save_total_limit=2,
+        weight_averaging=0.4,  # from step 4 on
         callbacks=[KillAt(step)],
     )
     try:
@@ -171,6 +172,7 @@ def kill_while_saving(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    averaging_trainer.MIN_STEPS = 0
     freeze()
     output, at_steps, at_times, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     result = main(output, at_steps, at_times, seed)
