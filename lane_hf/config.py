@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from .errors import InputError
-from .method_config import MethodConfig, check_choice, check_range
+from .method_config import MethodConfig, check_choice
 
 PAPER: Mapping[str, Any] = MappingProxyType(
     {
@@ -19,7 +19,6 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "threshold": None,
         "weighting_warmup": 0.0,
         "weighting_warmup_steps": 0,
-        "weighting_ramp": 0.0,
         "wait_for_labels": False,
         "bootstrap": "none",
         "similarity": "sample",
@@ -101,13 +100,6 @@ class LaneConfig(MethodConfig):
         metadata={
             "help": "Optimizer steps in which every weight is 1, however many epochs they are: on small data sets an "
             "epoch is too short to learn anything that doubts could come from."
-        },
-    )
-    weighting_ramp: float = field(
-        default=0.0,
-        metadata={
-            "help": "Epochs (fractions allowed) over which doubts come to count, evenly, once weights begin: the loss "
-            "does not change from one step to the next. 0 lets them count at once (the paper)."
         },
     )
     wait_for_labels: bool = field(
@@ -225,7 +217,6 @@ class LaneConfig(MethodConfig):
             raise InputError(f"contrastive_weight must be finite and not negative, got {self.contrastive_weight}")
         if not self.weighting_warmup >= 0:
             raise InputError(f"weighting_warmup must not be negative, got {self.weighting_warmup}")
-        check_range("weighting_ramp", self.weighting_ramp, 0, 1e6)
         for name in ("weighting_warmup_steps", "contrastive_min_steps"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -230,17 +230,9 @@ class LaneTrainer(JointTrainer):
             if self.row_weights.refit_is_due(epoch):
                 self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
             weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
-            if self.args.weighting_ramp > 0:
-                weights = 1 - self._share_of_doubts(epoch) * (1 - weights)
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
         return weights
-
-    def _share_of_doubts(self, epoch: float) -> float:
-        """Return how far doubts count at this point of training: from 0, where weights begin, to 1."""
-        epochs_a_step = epoch / max(self.state.global_step, 1)
-        begin = max(self.args.weighting_warmup, self.args.weighting_warmup_steps * epochs_a_step)
-        return min(max((epoch - begin) / self.args.weighting_ramp, 0.0), 1.0)
 
     def numbers_of_rows(self) -> dict[str, Tensor]:
         """Return how many averages are negative, their mean and their standard deviation (Eq. 5 and 6)."""

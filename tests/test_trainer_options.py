@@ -140,25 +140,6 @@ def test_no_weights_before_so_many_steps(tmp_path: Path) -> None:
         make_trainer(tmp_path, weighting_warmup_steps=16, **options).train()
 
 
-@pytest.mark.parametrize("warmup", [{"weighting_warmup": 0.5}, {"weighting_warmup": 0.0, "weighting_warmup_steps": 4}])
-def test_doubts_come_to_count_evenly(tmp_path: Path, warmup: dict) -> None:
-    # The rows and their averages stand still, so that weights differ from step to step by the ramp alone.
-    still = {"weighting": "gaussian", "threshold": 2.0, "learning_rate": 0.0, "dropout": 0.0, "num_train_epochs": 3}
-    still |= {"train_dataset": dataset_for("bert", 8).select([0] * 32), **warmup}  # four steps an epoch
-    at_once = make_trainer(
-        tmp_path, **{**still, **({"weighting_warmup": 1.0} if "weighting_warmup_steps" in warmup else {})}
-    )
-    ramped = make_trainer(tmp_path, weighting_ramp=1.5, **still)
-    for trainer in (at_once, ramped):
-        trainer.train()
-    full = 1 - logged(at_once, "lane/mean_weight")[-1]
-    assert full > 0.01
-    begin = 4 if "weighting_warmup_steps" in warmup else 2
-    shares = [min(max((step - begin) / 6, 0), 1) for step in range(12)]
-    doubts = [1 - weight for weight in logged(ramped, "lane/mean_weight")]
-    assert doubts == pytest.approx([share * full for share in shares], abs=1e-4)
-
-
 def test_logs_average_over_the_steps_between(tmp_path: Path) -> None:
     every = make_trainer(tmp_path / "every", dropout=0.0)
     every.train()

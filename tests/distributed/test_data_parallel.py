@@ -26,7 +26,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "weighting": "posterior",
         "bootstrap": "candidate",
         "wait_for_labels": True,
-        "weighting_ramp": 1.0,
         "weight_averaging": 0.4,
     },
     "class_similarity": {"similarity": "class"},
