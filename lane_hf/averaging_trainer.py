@@ -1,5 +1,6 @@
 """AveragingTrainer: a Trainer whose model, for all who evaluate or save it, is an average over its training."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -50,6 +51,12 @@ class AveragingTrainer(ResumableTrainer):
         self.weight_average = None
         if self.args.weight_averaging > 0:
             self._check_weights_are_whole()
+            if max_steps < MIN_STEPS or (self.args.max_steps <= 0 and self.args.num_train_epochs <= 1):
+                warnings.warn(
+                    f"weight_averaging begins after the first epoch and {MIN_STEPS} steps, when this training of "
+                    f"{max_steps} steps is over: nothing is averaged. Train longer, or leave it out",
+                    stacklevel=2,
+                )
             network = self.model.model if isinstance(self.model, JointModel) else self.model
             span = self.args.weight_averaging * max_steps
             self.weight_average = WeightAverage(network, span, self._reshard if self.is_fsdp_enabled else None)

@@ -10,6 +10,7 @@ from transformers.hf_argparser import string_to_bool
 
 from .display import one_line
 from .errors import InputError
+from .method_config import MethodConfig
 from .methods import METHODS, Method
 from .run_help import HelpGroup, OneSpelling, grouped_help
 
@@ -62,6 +63,7 @@ class RunParser(HfArgumentParser):
             HelpGroup("model", model),
             HelpGroup("data", data),
             HelpGroup(f"method {self._method.name}", own),
+            HelpGroup("every method", list(MethodConfig.__annotations__)),
         ]
         rest = HelpGroup("more", [], "All other arguments of transformers.TrainingArguments.")
         return grouped_help(self, groups, rest)

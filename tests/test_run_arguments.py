@@ -305,12 +305,13 @@ def test_the_help_shows_every_argument_once_and_in_its_group(capsys: pytest.Capt
             groups[line[:-1]] = []
         elif line.startswith("  --"):
             groups[next(reversed(groups))].append(line.split()[0].removeprefix("--"))
-    assert list(groups) == ["run", "model", "data", "method lane", "more"]
+    assert list(groups) == ["run", "model", "data", "method lane", "every method", "more"]
     model, data, config = parse([])
     known = [each.name for group in (model, data, config) for each in fields(group) if each.init]
     assert sorted(name for group in groups.values() for name in group) == sorted([*known, "help"])
     assert groups["run"][:3] == ["help", "method", "output_dir"]
     assert set(groups["method lane"]) == set(LaneConfig.own_fields())
+    assert groups["every method"] == ["check_replicas", "margin_history", "weight_averaging"]
     assert {"train_file", "label_noise"} <= set(groups["data"])
     assert {"adam_beta1", "hub_token"} <= set(groups["more"])
 

@@ -32,6 +32,7 @@ _TRAINING = (
     "gradient_accumulation_steps",
     "bf16",
     "fp16",
+    "weight_averaging",
     "seed",
 )
 _SCORES = {"accuracy": "Accuracy", "f1_macro": "Macro-F1", "f1_weighted": "Weighted F1"}
