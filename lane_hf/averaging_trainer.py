@@ -14,7 +14,7 @@ from .resumable_trainer import ResumableTrainer, Stateful
 from .weight_average import WeightAverage
 
 MIN_STEPS = 150
-"""Before so many optimizer steps nothing is averaged: weights that have learned little pull the average back."""
+"""Nothing is averaged before so many optimizer steps, which is also when LANE's weights begin by default."""
 
 
 class AveragingTrainer(ResumableTrainer):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 
-_UPDATES_IN_A_SPAN = 64  # more change nothing that can be seen in the average, and cost time
+_UPDATES_IN_A_SPAN = 64  # each costs a pass over all weights
 
 
 class WeightAverage:
