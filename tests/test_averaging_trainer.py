@@ -31,20 +31,24 @@ class Notes(TrainerCallback):
 
     def __init__(self) -> None:
         self.trained: list[dict[str, Tensor]] = []
+        self.epochs: list[float] = []
         self.at_the_end: dict[str, Tensor] = {}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trained.append(weights_of(kwargs["model"]))
+        self.epochs.append(state.epoch)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.at_the_end = weights_of(kwargs["model"])
 
 
-def average_of(trained: list[dict[str, Tensor]], first_step: int = 8, step: int = 16) -> dict[str, Tensor]:
-    """Return the average after a step, by its formula; spans of the tests are so short that every step counts."""
+def average_of(
+    trained: list[dict[str, Tensor]], first_step: int = 8, step: int = 16, steps: int = 16
+) -> dict[str, Tensor]:
+    """Return the average after one of some steps, by its formula; spans here are so short that every step counts."""
     average = {name: value.double() for name, value in trained[first_step - 1].items()}
     for number, weights in enumerate(trained[first_step:step], start=2):
-        rate = max(1 / number, 1 / (SPAN * 16))
+        rate = max(1 / number, 1 / (SPAN * steps))
         average = {name: (1 - rate) * value + rate * weights[name].double() for name, value in average.items()}
     return average
 
@@ -55,7 +59,20 @@ def assert_close(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> Non
         torch.testing.assert_close(weights[name].double(), value.double(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [{}, PLAIN, {"contrastive": "scl", "contrastive_weight": 0.3, "auxiliary": "shared"}])
+def of_method(name: str) -> dict[str, Any]:
+    return {"kind": METHODS[name].trainer, "args_kind": METHODS[name].config}
+
+
+KINDS = [
+    {},
+    PLAIN,
+    {"contrastive": "scl", "contrastive_weight": 0.3, "auxiliary": "shared"},
+    of_method("gce"),
+    of_method("co-teaching"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_model_is_the_average_from_the_end_of_the_first_epoch_on(tmp_path: Path, kind: dict[str, Any]) -> None:
     notes, without = Notes(), Notes()
     trainer = make_trainer(tmp_path, callbacks=[notes], **OPTIONS, **kind)
@@ -159,6 +176,19 @@ def test_what_is_saved_when_training_breaks_off_is_the_average(tmp_path: Path) -
     trainer.save_model(str(tmp_path / "final"))
     saved = AutoModelForSequenceClassification.from_pretrained(tmp_path / "final")
     assert_close(weights_of(saved), average_of(notes.trained, step=13))  # Stop came before the average
+
+
+def test_of_a_method_with_stages_only_the_last_is_averaged(tmp_path: Path) -> None:
+    notes = Notes()
+    stages = {**of_method("cartography-easy"), "model_init": lambda: make_model("bert", dropout=0.0)}
+    options = {name: value for name, value in OPTIONS.items() if name != "dropout"}
+    trainer = make_trainer(tmp_path, callbacks=[notes], **options, **stages)
+    trainer.train()
+    assert len(notes.trained) == trainer.state.max_steps  # those of the last stage alone
+    first = next(step for step, epoch in enumerate(notes.epochs, start=1) if epoch >= 1)
+    expected = average_of(notes.trained, first, len(notes.trained), steps=len(notes.trained))
+    assert_close(weights_of(trainer.model), expected)
+    assert any(not torch.equal(value, notes.trained[-1][name]) for name, value in weights_of(trainer.model).items())
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
