@@ -50,7 +50,7 @@ class AveragingTrainer(ResumableTrainer):
     def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
         self.weight_average = None
         if self.args.weight_averaging > 0:
-            self._check_weights_are_whole()
+            self._check_engine_can_average()
             if max_steps < MIN_STEPS or (self.args.max_steps <= 0 and self.args.num_train_epochs <= 1):
                 warnings.warn(
                     f"weight_averaging begins after the first epoch and {MIN_STEPS} steps, when this training of "
@@ -94,7 +94,7 @@ class AveragingTrainer(ResumableTrainer):
             if hasattr(module, "reshard"):
                 module.reshard()
 
-    def _check_weights_are_whole(self) -> None:
+    def _check_engine_can_average(self) -> None:
         old_fsdp = self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.fsdp_version != 2  # noqa: PLR2004
         if self.is_deepspeed_enabled or old_fsdp:
             engine = "FSDP version 1" if old_fsdp else "DeepSpeed"

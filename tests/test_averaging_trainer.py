@@ -191,6 +191,24 @@ def test_of_a_method_with_stages_only_the_last_is_averaged(tmp_path: Path) -> No
     assert any(not torch.equal(value, notes.trained[-1][name]) for name, value in weights_of(trainer.model).items())
 
 
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("is_deepspeed_enabled", "not supported with DeepSpeed.*set it to 0.*fsdp2.yaml"),
+        ("is_fsdp_enabled", "not supported with FSDP version 1.*set it to 0.*fsdp2.yaml"),
+    ],
+)
+def test_engines_whose_weights_cannot_be_averaged_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, message: str
+) -> None:
+    trainer = make_trainer(tmp_path, **PLAIN, **OPTIONS)
+    plugin = type("Plugin", (), {"fsdp_version": 1})()
+    monkeypatch.setattr(trainer.accelerator.state, "fsdp_plugin", plugin, raising=False)
+    monkeypatch.setattr(trainer, engine, True)
+    with pytest.raises(InputError, match=message):
+        trainer.train()
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_shares_out_of_range_are_refused(tmp_path: Path, value: float) -> None:
     for method in METHODS.values():
