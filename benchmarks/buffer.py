@@ -6,7 +6,7 @@ One JSON line for each number of rows, then one for each number of labels; the t
 has a process of its own, so that memory is its own as well. A step is `update`, `negative_stats` and `average` of a
 batch of 256 random rows; the cost of a step is measured once more, in one process that takes steps of all sizes in
 turns, so that whatever else the machine does falls on all sizes alike. Without `--full` an epoch is cut after
-`--max_steps` steps and its time is scaled up, plus one recount.
+`--max_steps` steps and its time is scaled up.
 
 Memory is the process's peak (Linux only: elsewhere the columns are empty) less what it held before the buffer was
 made. Temporary tensors of a fixed size, a few MiB, weigh on small buffers: judge bytes a row at 10^6 rows and more.
@@ -140,7 +140,6 @@ def measure_rows(rows: int, max_steps: int | None, folder: Path) -> dict[str, An
 
     phase("construct", lambda: made.append(AlmBuffer(rows)))
     peaks["epoch"] = memory.of(lambda: result.update(take_epoch(made[0], max_steps)))
-    phase("recount", made[0]._recount)
     phase("average", made[0].average)
     parts, facts = {"alm"}, {"number_of_rows": rows}
     expected = made[0].average(torch.arange(min(rows, BATCH)))
@@ -151,7 +150,7 @@ def measure_rows(rows: int, max_steps: int | None, folder: Path) -> dict[str, An
     if not torch.equal(made[0].average(torch.arange(min(rows, BATCH))), expected):
         raise AssertionError("the loaded buffer differs from the saved one")
     share = result["epoch_steps_measured"] / result["epoch_steps"]
-    result["epoch_seconds"] = result["epoch_seconds_measured"] / share + (share < 1) * result["recount_seconds"]
+    result["epoch_seconds"] = result["epoch_seconds_measured"] / share
     result["state_bytes_per_row"] = sum(t.nbytes for t in made[0].state_dict().values() if t.dim() == 1) / rows
     result["peak_bytes_per_row"] = {name: None if peak is None else peak / rows for name, peak in peaks.items()}
     return result
@@ -289,7 +288,6 @@ def print_row_tables(lines: Sequence[dict[str, Any]]) -> None:
             "construct, s",
             "epoch, s",
             "epoch measured",
-            "recount, s",
             "save, s",
             "load, s",
         ],
@@ -301,12 +299,12 @@ def print_row_tables(lines: Sequence[dict[str, Any]]) -> None:
                 _number(line["construct_seconds"], 3),
                 _number(line["epoch_seconds"], 2),
                 f"{line['epoch_steps_measured'] / line['epoch_steps']:.0%}",
-                *(_number(line[f"{name}_seconds"], 3) for name in ("recount", "save", "load")),
+                *(_number(line[f"{name}_seconds"], 3) for name in ("save", "load")),
             ]
             for line in lines
         ],
     )
-    phases = ["construct", "epoch", "recount", "average", "save", "load"]
+    phases = ["construct", "epoch", "average", "save", "load"]
     print("Bytes a row: of the state, and the peak in each phase")
     print_table(
         ["rows", "state", *phases],

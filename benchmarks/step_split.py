@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ METHODS_OF_PARTS = {
     "training_loss": "losses",
     "_record": "margins, averages, weights",
     "record": "margins, averages, weights",
+    "_candidates": "margins, averages, weights",
     "_weights": "margins, averages, weights",
     "log_term": "means for the log",
     "_contrastive_term": "contrastive term",
@@ -79,17 +81,17 @@ class ProfileSteps(TrainerCallback):
             control.should_training_stop = True
 
 
-def name_parts(trainer: Any) -> None:
-    """Let the profiler see where each part of a trainer's step begins and ends."""
+def name_parts(trainer: Any, mark: Callable[[str], AbstractContextManager[Any]]) -> None:
+    """Run each part of a trainer's step inside `mark(part)`."""
     for name, part in METHODS_OF_PARTS.items():
         if hasattr(trainer, name):
-            setattr(trainer, name, _named(part, getattr(trainer, name)))
+            setattr(trainer, name, _named(part, getattr(trainer, name), mark))
     prepare = getattr(trainer, "make_second_network", lambda classifier: None)
 
     def prepare_and_name(classifier: nn.Module) -> nn.Module | None:
         second = prepare(classifier)  # perhaps a copy of the classifier, which must not be a copy of its name
-        _name_network(classifier, "classifier")
-        return _name_network(second, "second network")
+        _name_network(classifier, "classifier", mark)
+        return _name_network(second, "second network", mark)
 
     if hasattr(trainer, "make_second_network"):
         trainer.make_second_network = prepare_and_name
@@ -97,19 +99,23 @@ def name_parts(trainer: Any) -> None:
         prepare_and_name(trainer.model)
 
 
-def _named(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _named(part: str, function: Callable[..., Any], mark: Callable[[str], Any]) -> Callable[..., Any]:
     @functools.wraps(function)  # Trainer looks at the arguments of a network
     def run(*args: Any, **kwargs: Any) -> Any:
-        with record_function(PART + part):
+        with mark(part):
             return function(*args, **kwargs)
 
     return run
 
 
-def _name_network(network: nn.Module | None, part: str) -> nn.Module | None:
+def _name_network(network: nn.Module | None, part: str, mark: Callable[[str], Any]) -> nn.Module | None:
     if network is not None:
-        network.forward = _named(part, network.forward)
+        network.forward = _named(part, network.forward, mark)
     return network
+
+
+def _mark(part: str) -> record_function:
+    return record_function(PART + part)
 
 
 def split(events: Iterable[Any], clock: str = "self_cpu_time_total") -> dict[str, float]:
@@ -157,7 +163,7 @@ def split_of(name: str, material: Material, args: argparse.Namespace) -> dict[st
     steps = ProfileSteps(args.first, args.steps)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(settled(name), folder, material, args)
-        name_parts(trainer)
+        name_parts(trainer, _mark)
         trainer.add_callback(steps)
         trainer.train()
     on_gpu = torch.cuda.is_available()

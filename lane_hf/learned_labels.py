@@ -19,7 +19,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .buffer import PADDING_ID, check_state
+from .buffer import check_state
+from .pending_steps import PendingSteps
+from .row_ids import PADDING_ID
 from .row_statistics import Observation
 
 
@@ -40,22 +42,33 @@ class LearnedLabels:
         self._now = torch.zeros(num_labels + 1, dtype=torch.float64)
         self._before = torch.zeros(num_labels + 1, dtype=torch.float64)
         self._epoch = 0
+        self._pending = PendingSteps()
 
     def count(self, observation: Observation, epoch: float) -> None:
         """Count the predictions of a step, gathered over all processes.
 
         Args:
-            observation: what the step shows of its rows; padding and rows that are not finite do not count.
+            observation: what the step shows of its rows; padding and rows that are not finite do not count. Its
+                tensors are kept until they are counted: do not change them afterwards.
             epoch: how far training is, in epochs.
         """
         if math.floor(epoch) > self._epoch:
+            self._settle()
             self._before, self._now = self._now, torch.zeros_like(self._now)
             self._epoch = math.floor(epoch)
-        margins, labels, runner_up = observation.margins, observation.labels, observation.runner_up
+        seen = (observation.row_ids, observation.margins, observation.labels, observation.runner_up)
+        if self._pending.add(*seen):
+            self._settle()
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        self._pending.settle(self._take_in)
+
+    def _take_in(self, row_ids: Tensor, margins: Tensor, labels: Tensor, runner_up: Tensor) -> None:
         self._now, self._before = self._now.to(margins.device), self._before.to(margins.device)
         # As argmax has it: of equal logits the first label is the prediction.
         is_given = (margins > 0) | ((margins == 0) & (labels < runner_up))
-        counts = (observation.row_ids != PADDING_ID) & torch.isfinite(margins)
+        counts = (row_ids != PADDING_ID) & torch.isfinite(margins)
         at = torch.where(counts, torch.where(is_given, labels, runner_up), len(self._now) - 1)
         self._now.index_add_(0, at, torch.ones_like(at, dtype=torch.float64))
 
@@ -65,11 +78,13 @@ class LearnedLabels:
         Returns:
             `[K]` float64, in main memory.
         """
+        self._settle()
         now, before = self._now[:-1].cpu(), self._before[:-1].cpu()
         return now if bool(now.sum() >= before.sum()) else before
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""
+        self._settle()
         counts = {"now": self._now.to("cpu", copy=True), "before": self._before.to("cpu", copy=True)}
         return {**counts, "epoch": torch.tensor(self._epoch)}
 
@@ -80,6 +95,7 @@ class LearnedLabels:
             ValueError: the state has other keys, or belongs to another number of labels.
         """
         check_state(state, self.state_dict(), "LearnedLabels")
+        self._pending.clear()
         self._now, self._before = state["now"].clone(), state["before"].clone()
         self._epoch = int(state["epoch"])
 

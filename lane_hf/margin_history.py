@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from .buffer import PADDING_ID
+from .row_ids import PADDING_ID
 
 MARGINS_FILE = "_report/margins.npy"  # in a run's folder; the Hub client leaves out what begins with an underscore
 ROW_IDS_FILE = "row_ids.npy"

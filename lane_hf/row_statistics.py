@@ -10,11 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .buffer import PADDING_ID, check_row_ids, check_state, first_occurrences
+from .buffer import check_state
+from .candidate_votes import MOST_VISITS, CandidateVotes
 from .margins import at_least_float32, margin
 from .noise_probability import NoiseEstimate, estimate_noise
-
-_MOST_VISITS = torch.iinfo(torch.int16).max
+from .pending_steps import PendingSteps
+from .row_ids import PADDING_ID, check_row_ids, first_occurrences
 
 
 class Observation(NamedTuple):
@@ -40,17 +41,14 @@ class Observation(NamedTuple):
 class RowStatistics:
     """Average margin, probability of the given label, correctness and best other label of each training row.
 
-    The best other label is found by a running majority vote (Boyer & Moore 1981, with votes weighted by probability):
-    a table of votes for every label would take `num_rows x num_labels` numbers, the running vote takes three. It takes
-    32 bytes a row (36 with more than 32,767 labels).
+    The best other label is found by a running vote (see [`CandidateVotes`]). It takes 32 bytes a row (36 with more
+    than 32,767 labels). What is recorded waits until somebody asks, or until 64 steps are kept (see
+    [`PendingSteps`]).
 
     Args:
         num_rows: number of rows of the training set.
         num_labels: number of labels of the classifier.
         device: where the state lies.
-
-    Attributes:
-        skipped: how many entries were NaN or infinite and therefore left out (int64 tensor without dimensions).
 
     Raises:
         ValueError: `num_rows` is below 1.
@@ -70,12 +68,13 @@ class RowStatistics:
             raise ValueError(f"num_rows must be at least 1, got {num_rows}")
         label_type = torch.int16 if num_labels <= torch.iinfo(torch.int16).max else torch.int32
 
-        # One slot more than rows: entries that do not count are written there, so that nothing has to be selected
-        # (which would make the host wait for the device) and nothing races with the entry that counts.
+        # One slot more than rows, for entries that do not count, as in CandidateVotes.
         def zeros(dtype: torch.dtype) -> Tensor:
             return torch.zeros(num_rows + 1, dtype=dtype, device=device)
 
-        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._votes = CandidateVotes(num_rows, label_type, device)
+        self._pending = PendingSteps()
         self._state = {
             "visits": zeros(torch.int32),
             "label": zeros(label_type) - 1,
@@ -83,9 +82,6 @@ class RowStatistics:
             "given_prob_sum": zeros(torch.float32),
             "given_prob_spread": zeros(torch.float32),  # sum of squared distances to the mean
             "correct": zeros(torch.int16),  # among the first 32,767 visits
-            "candidate": zeros(label_type) - 1,
-            "candidate_votes": zeros(torch.float32),
-            "candidate_hits": zeros(torch.int16),  # visits, since it became the candidate, that voted for it
         }
 
     def __len__(self) -> int:
@@ -95,6 +91,12 @@ class RowStatistics:
     def device(self) -> torch.device:
         """Where the state lies."""
         return self._state["visits"].device
+
+    @property
+    def skipped(self) -> Tensor:
+        """How many entries were NaN or infinite and left out: an int64 tensor without dimensions."""
+        self._settle()
+        return self._skipped
 
     @property
     def visits(self) -> Tensor:
@@ -135,24 +137,33 @@ class RowStatistics:
     def record(self, observation: Observation) -> None:
         """Take in an observation, gathered over all processes.
 
-        Padding, repeated rows and rows whose numbers are not finite are left out.
+        Padding, repeated rows and rows whose numbers are not finite are left out. The tensors are kept until they are
+        taken in: do not change them afterwards.
         """
         seen = Observation(*(field.to(self.device) for field in observation))
+        finite = torch.isfinite(seen.margins + seen.given_probs)  # one is at most 1: the sum overflows for none
+        self._votes.record(seen.row_ids, finite, seen.runner_up, seen.runner_up_probs)
+        if self._pending.add(*seen, finite):
+            self._settle()
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        self._pending.settle(self._take_in)
+
+    def _take_in(self, *columns: Tensor) -> None:
+        seen, finite = Observation(*columns[:-1]), columns[-1]
         counted = (seen.row_ids != PADDING_ID) & first_occurrences(seen.row_ids)
-        finite = torch.isfinite(seen.margins) & torch.isfinite(seen.given_probs)
-        self.skipped += (counted & ~finite).sum()
-        counted &= finite
-        at = torch.where(counted, seen.row_ids, len(self))
+        self._skipped += (counted & ~finite).sum()
+        at = torch.where(counted & finite, seen.row_ids, len(self))
         self._add_given_probs(at, seen.given_probs)
         # As argmax has it: of equal logits the first label is the prediction.
         tied = (seen.margins == 0) & (seen.labels < seen.runner_up)
         counts = (seen.margins > 0) | tied
-        still = self._state["visits"][at] < _MOST_VISITS
+        still = self._state["visits"][at] < MOST_VISITS
         self._state["correct"].index_add_(0, at, (counts & still).short())
         self._state["visits"].index_add_(0, at, torch.ones_like(at, dtype=torch.int32))
         self._state["margin_sum"].index_add_(0, at, seen.margins.double())
-        self._put("label", at, seen.labels)
-        self._vote(at, seen)
+        self._state["label"][at] = seen.labels.to(self._state["label"].dtype)
 
     def _add_given_probs(self, at: Tensor, probs: Tensor) -> None:
         # Welford's update: a difference of sums of squares would have lost the small spreads.
@@ -161,18 +172,6 @@ class RowStatistics:
         spread = torch.where(visits > 0, (probs - before) * (probs - after), 0.0)
         self._state["given_prob_spread"].index_add_(0, at, spread)
         self._state["given_prob_sum"].index_add_(0, at, probs)
-
-    def _vote(self, at: Tensor, seen: Observation) -> None:
-        candidate = self._state["candidate"][at].long()
-        votes = self._state["candidate_votes"][at]
-        agrees = seen.runner_up == candidate
-        votes = torch.where(agrees, votes + seen.runner_up_probs, votes - seen.runner_up_probs)
-        # Of a row without a candidate any vote is the first, even one of probability 0.
-        overturned = (votes < 0) | (candidate < 0)
-        hits = (self._state["candidate_hits"][at].int() + agrees).clamp_max(_MOST_VISITS)
-        self._put("candidate_hits", at, torch.where(overturned, 1, hits))
-        self._put("candidate", at, torch.where(overturned, seen.runner_up, candidate))
-        self._put("candidate_votes", at, votes.abs())
 
     def average_margin(self) -> Tensor:
         """Return the average margin of each row (its area under the margin, AUM): `[num_rows]` float32, 0 if unseen.
@@ -197,7 +196,7 @@ class RowStatistics:
 
         Only the first 32,767 visits count.
         """
-        return self._rows("correct") / self.visits.clamp(1, _MOST_VISITS)
+        return self._rows("correct") / self.visits.clamp(1, MOST_VISITS)
 
     def candidates(self, row_ids: Tensor | None = None) -> Tensor:
         """Return the best label other than the given one: int64, -1 if unseen.
@@ -205,8 +204,7 @@ class RowStatistics:
         Args:
             row_ids: `[B]` rows; None returns those of all, `[num_rows]`.
         """
-        candidates = self._rows("candidate")
-        return (candidates if row_ids is None else candidates[row_ids.to(self.device)]).long()
+        return self._rows("candidate").long() if row_ids is None else self._votes.of(row_ids.to(self.device))
 
     def candidate_share(self) -> Tensor:
         """Return the share of visits at which the candidate was the best other label: `[num_rows]` float32.
@@ -214,7 +212,7 @@ class RowStatistics:
         Visits before it became the candidate do not count for it, so that it is at most the true share; 0 if unseen.
         Only the first 32,767 visits count.
         """
-        return self._rows("candidate_hits") / self.visits.clamp(1, _MOST_VISITS)
+        return self._rows("candidate_hits") / self.visits.clamp(1, MOST_VISITS)
 
     def estimate_noise(self, num_labels: int, margins: Tensor | None = None) -> NoiseEstimate:
         """Return how probably each row's label is wrong, and scores to rank the rows by, in main memory.
@@ -240,8 +238,7 @@ class RowStatistics:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""
-        state = {name: self._rows(name) for name in self._state}
-        return {name: tensor.to("cpu", copy=True) for name, tensor in {**state, "skipped": self.skipped}.items()}
+        return {name: tensor.to("cpu", copy=True) for name, tensor in self._own_tensors().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that [`state_dict`] returned.
@@ -250,16 +247,16 @@ class RowStatistics:
             ValueError: the state has other keys, or belongs to another number of rows.
         """
         check_state(state, self.state_dict(), "RowStatistics")
-        self.skipped.copy_(state["skipped"])
-        for name in self._state:
-            self._rows(name).copy_(state[name])
+        for name, tensor in self._own_tensors().items():
+            tensor.copy_(state[name])
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        self._settle()
+        own = {name: tensor[:-1] for name, tensor in self._state.items()}
+        return {**own, **self._votes.state(), "skipped": self._skipped}
 
     def _rows(self, name: str) -> Tensor:
-        return self._state[name][:-1]
-
-    def _put(self, name: str, at: Tensor, values: Tensor) -> None:
-        target = self._state[name]
-        target[at] = values.to(target.dtype)
+        return self._own_tensors()[name]
 
     @torch.no_grad()
     def replace_rows(self, which: Tensor, other: "RowStatistics") -> None:
@@ -270,5 +267,7 @@ class RowStatistics:
             other: the statistics of the same rows in another run.
         """
         at = which.to(self.device)
-        for name in self._state:
-            self._rows(name)[at] = other._rows(name).to(self.device)[at]
+        theirs = other._own_tensors()
+        for name, tensor in self._own_tensors().items():
+            if name != "skipped":
+                tensor[at] = theirs[name].to(self.device)[at]

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .buffer import PADDING_ID, check_row_ids, check_state, first_occurrences
+from .buffer import check_state
+from .row_ids import PADDING_ID, check_row_ids, first_occurrences
 
 
 class RowTable:

@@ -291,7 +291,7 @@ class RowTrainer(AveragingTrainer):
 
     def log_term(self, name: str, value: Tensor) -> None:
         """Note a number of this step; its mean over steps and processes appears in Trainer's next log."""
-        self._terms.add(name, value.detach().float() * self._share)
+        self._terms.add(name, value if self._share == 1 else value.detach() * self._share)
 
     def numbers_of_rows(self) -> dict[str, Tensor]:
         """Return numbers of all rows as they stand, the same in every process, for the log; methods override this."""
@@ -345,8 +345,6 @@ class RowTrainer(AveragingTrainer):
     def _check_replicas(self) -> None:
         parts = self.stateful_parts().items()
         states = {name: part.state_dict() for name, part in parts if not isinstance(part, (OwnState, WeightAverage))}
-        for state in states.values():
-            state.pop("totals", None)  # sums over rows, which an accelerator adds up in any order
         check_replicas({name: checksum(state) for name, state in states.items()}, self.accelerator)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .buffer import PADDING_ID, AlmBuffer, check_state, first_occurrences
+from .buffer import AlmBuffer, check_state
 from .learned_labels import LearnedLabels, learned_shares, wait_for_labels
 from .mixture import Mixture, fit_mixture, label_probability
+from .row_ids import PADDING_ID, first_occurrences
 from .row_statistics import Observation, RowStatistics
 from .weighting import NegativeStats, gaussian_weights, negative_stats
 

@@ -85,11 +85,14 @@ def believed_labels(labels: Tensor, candidates: Tensor, shares: Tensor, num_labe
         tensor([[0.7500, 0.0000, 0.2500]])
     """
     shares = shares[:, None]
-    return shares * _marked(candidates, num_labels) + (1 - shares) * _marked(labels, num_labels)
+    each = torch.arange(num_labels, device=labels.device)
+    return shares * (candidates[:, None] == each) + (1 - shares) * (labels[:, None] == each)
 
 
 @torch.no_grad()
-def candidate_targets(logits: Tensor, labels: Tensor, candidates: Tensor, shares: Tensor) -> Tensor:
+def candidate_targets(
+    logits: Tensor, labels: Tensor, candidates: Tensor, shares: Tensor, believed: Tensor | None = None
+) -> Tensor:
     """Mix given labels with their rows' candidates, and beyond a half with the prediction of the other labels.
 
     Args:
@@ -97,6 +100,7 @@ def candidate_targets(logits: Tensor, labels: Tensor, candidates: Tensor, shares
         labels: `[B]` given labels.
         candidates: `[B]` other labels.
         shares: `[B]` shares that the given labels lose, in [0, 1]; up to a half of 1 goes to the candidate.
+        believed: `[B, K]` what [`believed_labels`] returned for them, if it is known already.
 
     Returns:
         `[B, K]` probabilities, float32 unless the logits are float64. No gradient flows through them.
@@ -111,7 +115,8 @@ def candidate_targets(logits: Tensor, labels: Tensor, candidates: Tensor, shares
     others = scores.masked_fill(_marked(labels, num_labels), torch.finfo(scores.dtype).min).softmax(dim=1)
     shares = shares.to(scores)
     beyond = (shares - _ENOUGH).clamp_min(0)[:, None]
-    believed = believed_labels(labels, candidates, shares, num_labels)
+    if believed is None:
+        believed = believed_labels(labels, candidates, shares, num_labels)
     return believed + beyond * (others - _marked(candidates, num_labels).to(others))
 
 

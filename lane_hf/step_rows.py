@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .buffer import PADDING_ID
 from .row_data import ROW_ID
+from .row_ids import PADDING_ID
 
 _STEP_SIZE = "rows_in_step"
 """Name of the entry of a batch without its fillers: rows of every process before that, real rows of all processes."""

@@ -165,14 +165,13 @@ class LaneTrainer(JointTrainer):
         own_ids, own_labels, own_logits = rows.ids[::views], labels[::views], outputs["logits"].detach()[::views]
         own_probs = None if aux_probs is None else aux_probs[:: len(aux_probs) // len(own_ids)]
         all_row_ids = self._record(own_ids, own_labels, own_logits, own_probs, rows)
-        weights = self._weights(own_ids, own_labels, all_row_ids).repeat_interleave(views)
+        weights = self._of_views(self._weights(own_ids, own_labels, all_row_ids))
         beliefs = None
         if self.args.bootstrap == "candidate":
-            candidates = self.row_statistics.candidates(own_ids).clamp_min(0).to(labels.device)
-            candidates = candidates.repeat_interleave(views)
-            targets = candidate_targets(logits, labels, candidates, 1 - weights)
-            loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
+            candidates = self._of_views(self._candidates(own_ids))
             beliefs = believed_labels(labels, candidates, 1 - weights, self.num_labels)
+            targets = candidate_targets(logits, labels, candidates, 1 - weights, beliefs)
+            loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
         elif self.args.bootstrap == "prediction":
             targets = interpolated_targets(logits, labels, 1 - weights, _SHARPENING)
             loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
@@ -233,6 +232,13 @@ class LaneTrainer(JointTrainer):
         self.log_term("lane/mean_weight", weights.mean())
         self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
         return weights
+
+    def _candidates(self, row_ids: Tensor) -> Tensor:
+        return self.row_statistics.candidates(row_ids).clamp_min(0).to(row_ids.device)
+
+    def _of_views(self, values: Tensor) -> Tensor:
+        """Return the values of rows for each entry of the batch."""
+        return values if self.views_per_row == 1 else values.repeat_interleave(self.views_per_row)
 
     def numbers_of_rows(self) -> dict[str, Tensor]:
         """Return how many averages are negative, their mean and their standard deviation (Eq. 5 and 6)."""

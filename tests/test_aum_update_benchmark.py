@@ -12,8 +12,8 @@ import aum_update
 def test_the_table_has_a_line_for_each_size_and_says_how_often_faster(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert aum_update.main(["--batch_sizes", "4", "8", "--batches", "3"]) == 0
+    assert aum_update.main(["--batch_sizes", "4", "8", "--rounds", "1"]) == 0
     assert [line.split(" ")[1] for line in capsys.readouterr().out.splitlines()[4:]] == ["4", "8"]
-    monkeypatch.setattr(aum_update, "microseconds", lambda size, batches: (1000.0 * size, 400.0))
+    monkeypatch.setattr(aum_update, "microseconds", lambda size, rounds: (1000.0 * size, 400.0, 50.0))
     assert aum_update.main(["--batch_sizes", "2"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "| 2 | 2,000 | 400 | 5.0 |"
+    assert capsys.readouterr().out.splitlines()[-1] == "| 2 | 2,000 | 400 | 5.0 | 50 | 40.0 |"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
-from lane_hf.buffer import PADDING_ID
+from lane_hf.row_ids import PADDING_ID
 from lane_hf.step_rows import StepRows, pop_rows, without_fillers
 
 

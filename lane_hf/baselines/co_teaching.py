@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..buffer import PADDING_ID, check_state
+from ..buffer import check_state
 from ..margins import finite_rows
 from ..method_config import check_range
 from ..mixture import fit_mixture, label_probability
 from ..resumable_trainer import Stateful
+from ..row_ids import PADDING_ID
 from ..row_statistics import RowStatistics
 from .base import Batch
 from .pair import PairConfig, PairTrainer

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..buffer import PADDING_ID
 from ..errors import InputError
 from ..margins import at_least_float32
 from ..method_config import MethodConfig
 from ..resumable_trainer import Stateful
+from ..row_ids import PADDING_ID
 from ..row_scores import RowScores
 from ..row_table import RowTable
 from .base import BaselineTrainer, Batch
