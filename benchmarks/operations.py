@@ -149,11 +149,11 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     columns = [line["operations"] for line in lines]
     cells = [
         ["part", *(f"`{line['method']}`" for line in lines)],
-        ["---"] * (len(lines) + 1),
         *([part, *(_number(own.get(part, 0)) for own in columns)] for part in names),
         ["**together**", *(_number(sum(own.values())) for own in columns)],
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    head, *rows = (f"| {' | '.join(row)} |" for row in cells)
+    return "\n".join([head, "|---" * (len(lines) + 1) + "|", *rows])
 
 
 def _number(value: float) -> str:
