@@ -7,8 +7,8 @@
 No network runs: logits and embeddings are random. *rows* is what the default of LANE does with them (margins,
 averages, statistics, weights, soft targets and their cross-entropy, forward and backward), *contrastive* the
 supervised contrastive term on embeddings of 384 numbers. One quantity is changed, the others stay as they are. All
-sizes take turns in one process, so that whatever else the machine does falls on all alike; the median is shown, and
-the slope of its logarithm: 0 is a constant, 1 is in proportion.
+sizes take turns in one process, so that whatever else the machine does falls on all alike; the mean is shown, with
+the steps that take in what others have kept, and the slope of its logarithm: 0 is a constant, 1 is in proportion.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     about = {"steps": args.steps, "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
     return [
         keep_line(
-            {"changed": name, "size": size, **{w: statistics.median(own) for w, own in found.items()}, **about}, args
+            {"changed": name, "size": size, **{w: statistics.fmean(own) for w, own in found.items()}, **about}, args
         )
         for (name, size), found in times.items()
     ]
@@ -159,15 +159,15 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     first = lines[0]
     usual = ", ".join(f"{size:,} {name}" for name, size in USUAL.items())
     return (
-        f"Unless changed: {usual}. {first['device']} ({first['threads']} threads), torch {first['torch']}; median of "
+        f"Unless changed: {usual}. {first['device']} ({first['threads']} threads), torch {first['torch']}; mean of "
         f"{first['steps']} steps.\n\n{table(lines)}"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--warm_up", type=int, default=20, help="Steps that are not counted.")
+    parser.add_argument("--steps", type=int, default=192)
+    parser.add_argument("--warm_up", type=int, default=64, help="Steps that are not counted.")
     add_line_arguments(parser, "growth", has_figure=True)
     args = parser.parse_args(argv)
     measure_or_show(args, measure, report, draw)
