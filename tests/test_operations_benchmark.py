@@ -65,7 +65,7 @@ def test_what_methods_add_to_the_operations_of_a_step(tmp_path: Path, capsys: py
         assert own["classifier, backward"] > 20
         assert own[OPTIMIZER] > 0
     added = [sum(own.values()) - sum(usual.values()) for own in (plain, lane)]
-    # Not zero, or it was not counted. Taking rows in batch by batch would be some 90 for the one and 300 for the other.
+    # Not zero, or it was not counted. Rows taken in batch by batch: some 90 and 300.
     assert 10 < added[0] < 40
     assert 100 < added[1] < 220
     assert "| contrastive term, backward |" in capsys.readouterr().out
