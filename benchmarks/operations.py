@@ -4,9 +4,9 @@
     python benchmarks/operations.py --methods Trainer lane "lane[auxiliary=full]"
     python benchmarks/operations.py --show operations.jsonl --into docs/explanation/performance.md --name operations
 
-On a GPU each operation is a kernel that the host must launch. A small network is done with a kernel before the host
-has launched the next one, so that a step takes as long as its launches, however small the tensors are. The number
-depends neither on the machine's speed nor on what else runs, and is the same in every run.
+On a GPU each operation is a kernel that the host must launch. Where a kernel is done before the host has launched the
+next one, a step takes as long as its launches, however small the tensors are. The number depends neither on the
+machine's speed nor on what else runs, and is the same in every run.
 
 Counted is what reaches PyTorch's dispatcher below autograd, without views and allocations, which launch nothing. An
 operation of the backward pass belongs to the part whose operation it is the gradient of. On a processor gradients are

@@ -1,8 +1,7 @@
 """PendingSteps: what steps bring for rows, kept until many steps can be taken in at once.
 
-Taking in a batch is some eighty operations on vectors as long as the batch. On small networks the time of a step is
-that of launching operations, not of computing them, so that eighty of them for every batch are felt, and eighty for
-sixty-four batches are not.
+Taking in a batch is some eighty operations on vectors as long as the batch, whose time is that of calling them. For
+sixty-four batches it is the same eighty.
 """
 
 from collections.abc import Callable
