@@ -12,6 +12,7 @@ Takes: 1.5 minutes of processor time, that of both processes together.
 """
 
 import argparse
+import gc
 import hashlib
 import os
 import sys
@@ -74,6 +75,10 @@ def main(argv=None):
             print(f"process {number} ({device}): {rows} rows, {visits} visits, table {own_digest[:16]}")
         same = len({own_digest for *_, own_digest in everyone}) == 1
         print(f"All {len(everyone)} processes hold the same table: {'yes' if same else 'no'}")
+    # The connection's threads end with its last user, which is the trainer. One that is alive while Python shuts down
+    # can abort the process after all work is done (pytorch/pytorch#179291).
+    del trainer
+    gc.collect()
     torch.distributed.destroy_process_group()
     return 0
 
