@@ -59,15 +59,15 @@ class CandidateVotes:
         self._pending.settle(self._take_in)
 
     def _take_in(self, row_ids: Tensor, finite: Tensor, labels: Tensor, probs: Tensor) -> None:
-        counted = (row_ids != PADDING_ID) & first_occurrences(row_ids) & finite
-        at = torch.where(counted, row_ids, len(self._votes) - 1)
+        # The id of padding, -1, is the last slot, which is no row's.
+        at = row_ids.masked_fill(~(first_occurrences(row_ids) & finite), PADDING_ID)
         candidate = self._candidate[at].long()
         agrees = labels == candidate
         votes = self._votes[at] + torch.where(agrees, probs, -probs)
         # Of a row without a candidate any vote is the first, even one of probability 0.
         overturned = (votes < 0) | (candidate < 0)
         hits = (self._hits[at] + agrees).clamp_max(MOST_VISITS)
-        self._hits[at] = torch.where(overturned, 1, hits).short()
+        self._hits[at] = hits.masked_fill(overturned, 1)
         self._candidate[at] = torch.where(overturned, labels, candidate).to(self._candidate.dtype)
         self._votes[at] = votes.abs()
 

@@ -188,7 +188,7 @@ def _allowed(size: int, row_ids: Tensor | None, device: torch.device) -> Tensor:
 def _normalise(embeddings: Tensor) -> Tensor:
     # Unlike with F.normalize, the gradient of a row of zeros is of ordinary size, not a multiple of 1e12.
     norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-    return embeddings / torch.where(norms > 0, norms, 1.0)
+    return embeddings / norms.masked_fill(norms == 0, 1.0)
 
 
 def _mean_over_positives(similarity: Tensor, positive: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def _masked_logsumexp(scores: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     A row of -inf only would give NaN gradients even where the result is masked away afterwards, so such rows see their
     unmasked scores instead.
     """
-    return torch.where(mask | ~valid[:, None], scores, float("-inf")).logsumexp(dim=1)
+    return scores.masked_fill(~mask & valid[:, None], float("-inf")).logsumexp(dim=1)
 
 
 def _mean_over_anchors(losses: Tensor, valid: Tensor) -> Tensor:

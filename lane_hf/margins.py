@@ -72,9 +72,27 @@ def label_aware_margin(logits: Tensor, labels: Tensor, aux_probs: Tensor) -> Ten
         >>> label_aware_margin(logits, labels, torch.tensor([[0.5, 0.5]]))
         tensor([-1.2000])
     """
-    margins, runner_up = margin(logits, labels)
-    preferred = at_least_float32(aux_probs).gather(1, runner_up[:, None]).squeeze(1)
-    return torch.where(margins < 0, margins / preferred.clamp_min(MIN_PROBABILITY), margins).float()
+    return make_label_aware(*margin(logits, labels), aux_probs)
+
+
+@torch.no_grad()
+def make_label_aware(margins: Tensor, runner_up: Tensor, aux_probs: Tensor) -> Tensor:
+    """Turn margins that are known into label-aware ones (Eq. 3).
+
+    Args:
+        margins: `[B]`, as [`margin`] returns them.
+        runner_up: `[B]` the best label other than the given one, likewise.
+        aux_probs: `[B, K]` probabilities of the auxiliary network; values below 1e-6 count as 1e-6.
+
+    Returns:
+        `[B]` float32. No gradient flows through it.
+
+    Example:
+        >>> make_label_aware(torch.tensor([-0.5, 2.0]), torch.tensor([1, 0]), torch.full((2, 2), 0.5))
+        tensor([-1.,  2.])
+    """
+    probability = at_least_float32(aux_probs).gather(1, runner_up[:, None]).squeeze(1)
+    return torch.where(margins < 0, margins / probability.clamp_min(MIN_PROBABILITY), margins).float()
 
 
 def smooth_probabilities(probs: Tensor, eps: float) -> Tensor:

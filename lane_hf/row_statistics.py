@@ -4,6 +4,7 @@ Mean and standard deviation of the given label's probability and the share of vi
 given label are the coordinates of a data map (Swayamdipta et al., "Dataset Cartography", EMNLP 2020).
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -141,7 +142,8 @@ class RowStatistics:
         taken in: do not change them afterwards.
         """
         seen = Observation(*(field.to(self.device) for field in observation))
-        finite = torch.isfinite(seen.margins + seen.given_probs)  # one is at most 1: the sum overflows for none
+        # A probability is at most 1: the sum overflows for none. Half of the operations of isfinite; False for NaN.
+        finite = (seen.margins + seen.given_probs).abs() < math.inf
         self._votes.record(seen.row_ids, finite, seen.runner_up, seen.runner_up_probs)
         if self._pending.add(*seen, finite):
             self._settle()

@@ -84,9 +84,10 @@ def believed_labels(labels: Tensor, candidates: Tensor, shares: Tensor, num_labe
         >>> believed_labels(torch.tensor([0]), torch.tensor([2]), torch.tensor([0.25]), num_labels=3)
         tensor([[0.7500, 0.0000, 0.2500]])
     """
+    # Scattered: a third of the operations of adding multiples of one-hot vectors.
     shares = shares[:, None]
-    each = torch.arange(num_labels, device=labels.device)
-    return shares * (candidates[:, None] == each) + (1 - shares) * (labels[:, None] == each)
+    beliefs = shares.new_zeros(len(labels), num_labels)
+    return beliefs.scatter_(1, labels[:, None], 1 - shares).scatter_add_(1, candidates[:, None], shares)
 
 
 @torch.no_grad()
@@ -110,14 +111,14 @@ def candidate_targets(
         tensor([[0.1000, 0.2000, 0.7000]])
     """
     scores = at_least_float32(logits)
-    num_labels = scores.shape[1]
     # The lowest number instead of minus infinity: of a single label there is no other one, and no NaN either.
-    others = scores.masked_fill(_marked(labels, num_labels), torch.finfo(scores.dtype).min).softmax(dim=1)
+    others = scores.scatter(1, labels[:, None], torch.finfo(scores.dtype).min).softmax(dim=1)
     shares = shares.to(scores)
     beyond = (shares - _ENOUGH).clamp_min(0)[:, None]
     if believed is None:
-        believed = believed_labels(labels, candidates, shares, num_labels)
-    return believed + beyond * (others - _marked(candidates, num_labels).to(others))
+        believed = believed_labels(labels, candidates, shares, scores.shape[1])
+    minus_candidate = others.scatter_add_(1, candidates[:, None], torch.full_like(beyond, -1.0))
+    return believed + beyond * minus_candidate
 
 
 def _marked(labels: Tensor, num_labels: int) -> Tensor:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_AT_ONCE = 64  # numbers summed by one operation, in place of one for each
+
 
 class TermMeans:
     """Sums of the terms of a loss since the last log; adding never makes the host wait for the device.
@@ -18,28 +20,34 @@ class TermMeans:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._values: dict[str, list[Tensor]] = {}
         self._steps = 0
 
     def __iter__(self) -> Any:
-        return iter(self._sums)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._sums)
+        return len(self._values)
 
     def count_step(self) -> None:
         """Note that another training step begins."""
         self._steps += 1
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add a number of this step."""
-        value = value.detach().float()
-        self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        """Add a number of this step: a tensor without dimensions, which nobody changes afterwards."""
+        values = self._values.setdefault(name, [])
+        values.append(value.detach().float())
+        if len(values) >= _AT_ONCE:
+            self._values[name] = [_sum(values)]
 
     def take(self, accelerator: Any) -> dict[str, float]:
         """Return the means over steps and processes, by name, and start anew."""
-        means = torch.stack(list(self._sums.values())) / max(self._steps, 1)
+        means = torch.stack([_sum(values) for values in self._values.values()]) / max(self._steps, 1)
         means = accelerator.reduce(means, "mean").tolist()
-        named = {name: round(mean, 6) for name, mean in zip(self._sums, means, strict=True)}
-        self._sums, self._steps = {}, 0
+        named = {name: round(mean, 6) for name, mean in zip(self._values, means, strict=True)}
+        self._values, self._steps = {}, 0
         return named
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).sum()

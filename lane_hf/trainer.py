@@ -13,7 +13,7 @@ from .buffer import AlmBuffer
 from .config import LaneConfig
 from .contrastive_step import ContrastiveBatch, contrastive_term
 from .joint_trainer import JointTrainer
-from .margins import finite_rows, label_aware_margin, margin, smooth_probabilities
+from .margins import finite_rows, make_label_aware, smooth_probabilities
 from .networks import check_auxiliary, checkpoint_activations, make_auxiliary, offers_hidden_states
 from .resumable_trainer import Stateful
 from .row_scores import RowScores
@@ -169,8 +169,9 @@ class LaneTrainer(JointTrainer):
         beliefs = None
         if self.args.bootstrap == "candidate":
             candidates = self._of_views(self._candidates(own_ids))
-            beliefs = believed_labels(labels, candidates, 1 - weights, self.num_labels)
-            targets = candidate_targets(logits, labels, candidates, 1 - weights, beliefs)
+            doubts = 1 - weights
+            beliefs = believed_labels(labels, candidates, doubts, self.num_labels)
+            targets = candidate_targets(logits, labels, candidates, doubts, beliefs)
             loss = weighted_mean(F.cross_entropy(logits, targets, reduction="none"), finite)
         elif self.args.bootstrap == "prediction":
             targets = interpolated_targets(logits, labels, 1 - weights, _SHARPENING)
@@ -210,12 +211,14 @@ class LaneTrainer(JointTrainer):
         self, row_ids: Tensor, labels: Tensor, logits: Tensor, aux_probs: Tensor | None, rows: StepRows
     ) -> Tensor:
         """Take the batches of all processes into statistics and averages; return the row ids of all processes."""
+        observation = self.row_statistics.observe(row_ids, labels, logits)
         if self.args.label_aware and aux_probs is not None:
-            margins = label_aware_margin(logits, labels, aux_probs)
+            margins = make_label_aware(observation.margins, observation.runner_up, aux_probs)
+            *fields, all_margins = self.gather((*observation, margins), rows)
+            observation = Observation(*fields)
         else:
-            margins = margin(logits, labels)[0]
-        *fields, all_margins = self.gather((*self.row_statistics.observe(row_ids, labels, logits), margins), rows)
-        observation = Observation(*fields)
+            observation = Observation(*self.gather(observation, rows))
+            all_margins = observation.margins
         self.record(observation)
         self.row_weights.observe(observation, self.state.epoch or 0.0)
         self.alm.update(observation.row_ids, all_margins)
@@ -230,7 +233,7 @@ class LaneTrainer(JointTrainer):
                 self.row_weights.refit_if_due(self.alm, self.row_statistics, epoch)
             weights = self.row_weights.of_batch(self.alm, row_ids, labels, all_row_ids, epoch)
         self.log_term("lane/mean_weight", weights.mean())
-        self.log_term("lane/share_below_half", (weights < 0.5).float().mean())  # noqa: PLR2004 -- a half
+        self.log_term("lane/share_below_half", (weights < 0.5).mean(dtype=torch.float32))  # noqa: PLR2004 -- a half
         return weights
 
     def _candidates(self, row_ids: Tensor) -> Tensor:
