@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import slow_label_aware_margin, slow_margin
 
-from lane_hf.margins import label_aware_margin, margin, smooth_probabilities
+from lane_hf.margins import label_aware_margin, make_label_aware, margin, smooth_probabilities
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 EMOTIONS = ["SDN", "JOY", "FER", "ANG", "SRP", "DSG", "TRS", "ANT"]
@@ -67,6 +67,7 @@ def test_label_aware_margin_equals_the_loop_reference(case: tuple[torch.Tensor, 
     assert values.dtype == torch.float32
     assert values.shape == labels.shape
     assert values.tolist() == pytest.approx(expected, rel=2e-6, abs=1e-7)
+    assert torch.equal(make_label_aware(*margin(logits, labels), probs), values)
 
 
 def test_margin_reproduces_the_first_table_of_the_paper() -> None:
