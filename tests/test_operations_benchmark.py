@@ -65,8 +65,8 @@ def test_what_methods_add_to_the_operations_of_a_step(tmp_path: Path, capsys: py
         assert own["classifier, backward"] > 20
         assert own[OPTIMIZER] > 0
     added = [sum(own.values()) - sum(usual.values()) for own in (plain, lane)]
-    # Not zero, or it was not counted. Rows taken in batch by batch: some 90 and 300; margins taken twice and numbers for
-    # the log added one by one: 36 more with LANE.
+    # Not zero, or it was not counted. Rows taken in batch by batch: some 90 and 300; margins taken twice and numbers
+    # for the log added one by one: 36 more with LANE.
     assert 10 < added[0] < 40
     assert 100 < added[1] < 160
     assert "| contrastive term, backward |" in capsys.readouterr().out
