@@ -90,7 +90,7 @@ def make_collator(tokenizer: Any, views: int, pad_to: int | None) -> Any:
 def make_trainer(name: str, folder: str, material: Material, args: argparse.Namespace) -> Trainer:
     """Return a trainer of the method, with a fresh model."""
 
-    def fresh_model(layers: int | None = args.layers) -> Any:
+    def network(layers: int | None) -> Any:
         depth = {"num_hidden_layers": layers} if layers else {}
         if args.network != PACKAGED:
             shape = {**SHAPES[args.network], **depth}
@@ -100,6 +100,9 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
         return AutoModelForSequenceClassification.from_pretrained(
             model_folder(args), num_labels=max(args.labels or 0, len(material.names)), dtype=torch.float32, **depth
         )
+
+    def fresh_model() -> Any:  # without an argument: Trainer would pass it a trial
+        return network(args.layers)
 
     settings = {
         "output_dir": folder,
@@ -120,7 +123,7 @@ def make_trainer(name: str, folder: str, material: Material, args: argparse.Name
     stages = issubclass(kind, StagedTrainer)
     second = {}
     if args.auxiliary_layers and getattr(config, "auxiliary", "none") == "full":
-        second["auxiliary_model"] = fresh_model(args.auxiliary_layers)
+        second["auxiliary_model"] = network(args.auxiliary_layers)
     trainer = kind(
         **second,
         model=None if stages else fresh_model(),

@@ -99,3 +99,12 @@ def test_methods_with_one_stage_and_with_several_run(tmp_path: Path, capsys: pyt
     assert [line["method"] for line in lines] == ["plain", "aum"]
     assert all(line["seconds"] > 0 and line["ratio"] > 0 for line in lines)
     assert "| `aum` |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["Trainer", "plain", "cartography-easy"])
+def test_every_method_trains_as_many_layers_as_are_asked_for(method: str, tmp_path: Path) -> None:
+    args = argparse.Namespace(labels=None, model=None, max_length=8, views=0, pad_to=None, epochs=2, batch_size=8)
+    args.layers, args.auxiliary_layers, args.network = 2, None, benchmark.PACKAGED
+    trainer = benchmark.make_trainer(method, str(tmp_path), benchmark.make_material(16, args), args)
+    trainer.train()  # stages make their models in training
+    assert trainer.model.config.num_hidden_layers == 2
