@@ -108,6 +108,7 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw time against processes, as an SVG that is the same for the same lines."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     found = medians(lines)
     with rc_context({"svg.hashsalt": "ranks", "svg.fonttype": "none"}):
@@ -116,6 +117,8 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
         ax.loglog(list(found), [each / 1000 for each in found.values()], "o-")
         ax.set_xticks(list(found), [str(processes) for processes in found])
         ax.minorticks_off()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # times seldom span a power of ten
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set_xlabel("processes")
         ax.set_ylabel("milliseconds a step, one process")
         ax.grid(alpha=0.3)
