@@ -114,10 +114,13 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     with rc_context({"svg.hashsalt": "ranks", "svg.fonttype": "none"}):
         figure = Figure(figsize=(4.2, 3.2), layout="constrained")
         ax = figure.subplots()
-        ax.loglog(list(found), [each / 1000 for each in found.values()], "o-")
+        times = [each / 1000 for each in found.values()]
+        ax.loglog(list(found), times, "o-")
         ax.set_xticks(list(found), [str(processes) for processes in found])
         ax.minorticks_off()
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # times seldom span a power of ten
+        # Nine times from end to end, or more: so at least two of 1, 2, 5, 10, ... are on it, however close the times.
+        ax.set_ylim(min(times) / 3, max(times) * 3)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set_xlabel("processes")
         ax.set_ylabel("milliseconds a step, one process")
