@@ -1,9 +1,12 @@
-"""Turn the lines of `accuracy.py` into tables: mean and standard deviation over seeds, the best in bold.
+"""Turn the lines of `accuracy.py` into tables and figures: mean and standard deviation over seeds, the best in bold.
 
     python benchmarks/accuracy_table.py results.jsonl                                print all tables
     python benchmarks/accuracy_table.py results.jsonl --into docs/reference/methods.md --name methods
     python benchmarks/accuracy_table.py results.jsonl --overview                     one table of all data sets
     python benchmarks/accuracy_table.py results.jsonl --summary                      the default against plain training
+    python benchmarks/accuracy_table.py results.jsonl --together                     means over all cells
+    python benchmarks/accuracy_table.py results.jsonl --draw rates --figure rates.svg        by share of wrong labels
+    python benchmarks/accuracy_table.py results.jsonl --draw epochs --figure epochs.svg      after each epoch
 
 With `--into`, what stands between `<!-- table: NAME -->` and `<!-- end of table -->` in the file is replaced. A table
 is about one data set, one noise and one setting of the runs. Columns:
@@ -24,9 +27,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accuracy_figures import DRAW
 from documents import replace_table
 
 NOTHING = "-"
+LAST = ("test_accuracy", "test_f1_macro")
 Line = dict[str, Any]
 COLUMNS: dict[str, tuple[Callable[[Line], float | None], int]] = {
     "last accuracy": (lambda line: 100 * line["epochs"][-1]["test_accuracy"], 1),
@@ -129,7 +134,7 @@ def overview(lines: Sequence[Line]) -> str:
 def last_scores(lines: Sequence[Line]) -> str:
     """Return accuracy and macro-F1 after the last epoch, means over the lines, in per cent."""
     last = [line["epochs"][-1] for line in lines]
-    means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in ("test_accuracy", "test_f1_macro"))
+    means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in LAST)
     return " / ".join(f"{mean:.1f}" for mean in means)
 
 
@@ -169,6 +174,39 @@ def summary(lines: Sequence[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
 
 
+def together(lines: Sequence[Line]) -> str:
+    """Return one table of all cells together: a line for each method, the most accurate in the mean first.
+
+    A cell is a data set and a noise. Shown are the means over all cells of accuracy and macro-F1 after the last epoch,
+    and by how much a method is behind the best of all where it is farthest behind: what choosing it can cost.
+
+    Raises:
+        ValueError: a method was not run in every cell, so its mean is about something else.
+    """
+    cells = {(dataset, noise): own for (dataset, noise, _), own in groups(lines).items()}
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for own in cells.values():
+        for method in dict.fromkeys(line["method"] for line in own):
+            last = [line["epochs"][-1] for line in own if line["method"] == method]
+            means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in LAST)
+            scores.setdefault(method, []).append((next(means), next(means)))
+    for method, found in scores.items():
+        if len(found) < len(cells):
+            raise ValueError(f"{method!r} was run in {len(found)} of {len(cells)} cells: choose others by --methods")
+
+    best = [[max(column) for column in zip(*cell, strict=True)] for cell in zip(*scores.values(), strict=True)]
+    rows = []
+    for method, found in sorted(scores.items(), key=lambda item: -statistics.fmean(a for a, _ in item[1])):
+        behind = [[b - own for b, own in zip(*both, strict=True)] for both in zip(best, found, strict=True)]
+        means_and_worst = [
+            (statistics.fmean(column) for column in zip(*found, strict=True)),
+            map(max, zip(*behind, strict=True)),
+        ]
+        rows.append([f"`{method}`", *(" / ".join(f"{value:.1f}" for value in values) for values in means_and_worst)])
+    head = ["method", "mean", "farthest behind the best"]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
 def only_methods(lines: Iterable[Line], names: Sequence[str]) -> list[Line]:
     """Return the lines of these methods and of their variants, `name[...]`, in the order of the names."""
     wanted = [line for line in lines if base_of(line) in names]
@@ -187,6 +225,7 @@ def accuracy(lines: Sequence[Line]) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
+    parser.add_argument("--datasets", nargs="+", help="only these data sets")
     parser.add_argument("--noise", nargs="+", help="only these noises")
     parser.add_argument("--methods", nargs="+", help="only these methods and their variants, in this order")
     parser.add_argument("--defaults_only", action="store_true", help="leave out methods with settings, as lane[...]")
@@ -195,26 +234,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds.add_argument(
         "--summary", action="store_true", help="one table of the defaults against plain training instead"
     )
+    kinds.add_argument("--together", action="store_true", help="one table of the means over all cells instead")
+    kinds.add_argument("--draw", choices=sorted(DRAW), help="a figure instead, of the epochs or of the shares")
+    parser.add_argument("--figure", type=Path, help="the SVG of --draw")
     parser.add_argument("--into", type=Path, help="a document, instead of the terminal")
     parser.add_argument("--name", default="accuracy", help="which table of the document")
     args = parser.parse_args(argv)
+    if (args.draw is None) != (args.figure is None):
+        parser.error("--draw says what is drawn, and --figure where: each needs the other")
     texts = itertools.chain.from_iterable(path.read_text().splitlines() for path in args.lines)
     lines = [json.loads(text) for text in texts if text.strip()]
+    if args.datasets:
+        lines = [line for line in lines if line["dataset"] in args.datasets]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
     if args.methods:
         lines = only_methods(lines, args.methods)
     if args.defaults_only:
         lines = [line for line in lines if "[" not in line["method"]]
-    content = f"{summary(lines)}\n" if args.summary else f"{overview(lines)}\n" if args.overview else report(lines)
-    if args.into is None:
-        sys.stdout.write(content)
-        return 0
     try:
-        replace_table(args.into, args.name, content)
+        return publish(lines, args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def publish(lines: Sequence[Line], args: argparse.Namespace) -> int:
+    """Draw, print, or put into a document what the arguments ask for."""
+    if args.draw is not None:
+        DRAW[args.draw](lines, args.figure)
+        return 0
+    make = summary if args.summary else overview if args.overview else together if args.together else report
+    content = f"{make(lines).rstrip()}\n"
+    if args.into is None:
+        sys.stdout.write(content)
+    else:
+        replace_table(args.into, args.name, content)
     return 0
 
 

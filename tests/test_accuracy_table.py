@@ -136,3 +136,48 @@ def test_only_some_methods_with_or_without_their_variants(tmp_path: Path, capsys
     assert shown() == list(names)
     assert shown("--methods", "plain", "gce") == ["plain", "gce", "gce[gce_q=0.4]"]
     assert shown("--methods", "plain", "gce", "--defaults_only") == ["plain", "gce"]
+
+
+def test_a_figure_is_drawn_of_the_lines_that_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    far = line("plain", 1, 0.5, 0.5, dataset="far")
+    lines, figure = tmp_path / "lines.jsonl", tmp_path / "rates.svg"
+    lines.write_text(
+        "".join(json.dumps(each) + "\n" for each in [*LINES, line("other", 3, 0.5, 0.5, noise="pair:0.4"), far])
+    )
+    drawing = [str(lines), "--draw", "rates", "--figure", str(figure)]
+    assert benchmark.main(drawing) == 2
+    assert capsys.readouterr().err.startswith("error: noise of 2 kinds (pair, uniform)")
+    assert not figure.exists()
+    assert benchmark.main([*drawing, "--noise", "uniform:0.4", "--methods", "plain", "--datasets", "toy"]) == 0
+    drawn = figure.read_text()
+    assert ">plain<" in drawn
+    assert ">other<" not in drawn
+    assert ">far<" not in drawn
+
+
+def test_what_is_drawn_and_where_belong_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main(["lines.jsonl", "--figure", "rates.svg"])
+    assert stop.value.code == 2
+    assert "each needs the other" in capsys.readouterr().err
+
+
+def test_all_cells_together_say_what_choosing_a_method_can_cost() -> None:
+    lines = [
+        line("plain", 1, 0.5, 0.70),
+        line("plain", 2, 0.5, 0.80),
+        line("other", 1, 0.5, 0.95),
+        line("plain", 1, 0.5, 0.9, noise="clean"),
+        line("other", 1, 0.5, 0.6, noise="clean"),
+    ]
+    head, _, *rows = benchmark.together(lines).splitlines()
+    assert head == "| method | mean | farthest behind the best |"
+    # plain: 75 and 90, behind by 20 in the first cell; other: 95 and 60, by 30 in the second; macro-F1 is half.
+    assert rows == ["| `plain` | 82.5 / 41.2 | 20.0 / 10.0 |", "| `other` | 77.5 / 38.8 | 30.0 / 15.0 |"]
+
+
+def test_a_method_that_was_not_run_everywhere_has_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in [*LINES, line("plain", 1, 0.5, 0.5, noise="clean")]))
+    assert benchmark.main([str(path), "--together"]) == 2
+    assert capsys.readouterr().err == "error: 'other' was run in 1 of 2 cells: choose others by --methods\n"
