@@ -1,7 +1,7 @@
 """What recording a batch costs: `AlmBuffer` beside the calculator of the `aum` package, on the same logits.
 
-    python benchmarks/aum_update.py
-    python benchmarks/aum_update.py --into docs/explanation/performance.md --name aum
+    python benchmarks/aum_update.py --output aum-update.jsonl
+    python benchmarks/aum_update.py --show aum-update.jsonl --into docs/explanation/performance.md --name aum
 
 Both take logits, labels and row ids of the same random batches, 64 at a time, in turns. `AlmBuffer` is asked for what
 the paper's weights need as well, the statistics of all negative averages and the averages of the batch: after every
@@ -18,7 +18,7 @@ from importlib.metadata import version
 
 import torch
 from aum import AUMCalculator
-from documents import add_table_arguments, show_table
+from documents import Line, add_line_arguments, keep_line, measure_or_show
 
 from lane_hf.buffer import AlmBuffer
 from lane_hf.margins import margin
@@ -77,21 +77,31 @@ def _record(buffer: AlmBuffer, batches: Sequence[Batch], ask_always: bool) -> No
             buffer.average(ids)
 
 
-def report(batch_sizes: Sequence[int], rounds: int) -> str:
+def measure(args: argparse.Namespace) -> list[Line]:
+    """Return a line for each batch size."""
+    about: Line = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
+    about |= {"threads": torch.get_num_threads(), "torch": torch.__version__, "aum": version("aum")}
+    about |= {"rows": ROWS, "labels": LABELS, "rounds": args.rounds, "batches": ROUND}
+    lines = []
+    for batch_size in args.batch_sizes:
+        times = dict(zip(("theirs", "always", "seldom"), microseconds(batch_size, args.rounds), strict=True))
+        lines.append(keep_line({"batch_size": batch_size, **times, **about}, args))
+    return lines
+
+
+def report(lines: Sequence[Line]) -> str:
     """Return the table, below a line that says how it was measured."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    rows = [
-        f"| rows in a batch | `aum`, µs | `AlmBuffer`, µs | times faster | asked once in {ROUND}, µs | times faster |",
-        "|---|---|---|---|---|---|",
-    ]
-    for batch_size in batch_sizes:
-        theirs, always, seldom = microseconds(batch_size, rounds)
-        cells = [f"{batch_size}", f"{theirs:,.0f}"]
+    first = lines[0]
+    head = f"| rows in a batch | `aum`, µs | `AlmBuffer`, µs | times faster | asked once in {first['batches']}, µs"
+    rows = [f"{head} | times faster |", "|---|---|---|---|---|---|"]
+    for line in lines:
+        theirs, always, seldom = line["theirs"], line["always"], line["seldom"]
+        cells = [f"{line['batch_size']}", f"{theirs:,.0f}"]
         cells += [f"{always:,.0f}", f"{theirs / always:.1f}", f"{seldom:,.0f}", f"{theirs / seldom:.1f}"]
         rows.append(f"| {' | '.join(cells)} |")
     about = (
-        f"{ROWS:,} rows, {LABELS} labels, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, aum "
-        f"{version('aum')}; median of {rounds} rounds of {ROUND} batches"
+        f"{first['rows']:,} rows, {first['labels']} labels, {first['device']}, {first['threads']} threads, torch "
+        f"{first['torch']}, aum {first['aum']}; median of {first['rounds']} rounds of {first['batches']} batches"
     )
     return "\n".join([about, "", *rows])
 
@@ -100,10 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[32, 256, 2048])
     parser.add_argument("--rounds", type=int, default=9)
-    add_table_arguments(parser, "aum")
-    args = parser.parse_args(argv)
-    text = report(args.batch_sizes, args.rounds)
-    show_table(text, args)
+    add_line_arguments(parser, "aum")
+    measure_or_show(parser.parse_args(argv), measure, report)
     return 0
 
 
