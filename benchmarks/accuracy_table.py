@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from accuracy_figures import DRAW
+from accuracy_figures import DRAW, panels_of
 from documents import replace_table
 
 NOTHING = "-"
@@ -131,11 +131,16 @@ def overview(lines: Sequence[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
-def last_scores(lines: Sequence[Line]) -> str:
+def last_means(lines: Sequence[Line]) -> tuple[float, float]:
     """Return accuracy and macro-F1 after the last epoch, means over the lines, in per cent."""
     last = [line["epochs"][-1] for line in lines]
-    means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in LAST)
-    return " / ".join(f"{mean:.1f}" for mean in means)
+    right, f1 = (100 * statistics.fmean(epoch[name] for epoch in last) for name in LAST)
+    return right, f1
+
+
+def last_scores(lines: Sequence[Line]) -> str:
+    """Return what `last_means` does, as a cell of a table."""
+    return " / ".join(f"{mean:.1f}" for mean in last_means(lines))
 
 
 def summary(lines: Sequence[Line]) -> str:
@@ -181,15 +186,14 @@ def together(lines: Sequence[Line]) -> str:
     and by how much a method is behind the best of all where it is farthest behind: what choosing it can cost.
 
     Raises:
-        ValueError: a method was not run in every cell, so its mean is about something else.
+        ValueError: a method was not run in every cell, so its mean is about something else; or a cell has lines of
+            several settings.
     """
-    cells = {(dataset, noise): own for (dataset, noise, _), own in groups(lines).items()}
+    cells = panels_of(lines)
     scores: dict[str, list[tuple[float, float]]] = {}
     for own in cells.values():
         for method in dict.fromkeys(line["method"] for line in own):
-            last = [line["epochs"][-1] for line in own if line["method"] == method]
-            means = (100 * statistics.fmean(epoch[name] for epoch in last) for name in LAST)
-            scores.setdefault(method, []).append((next(means), next(means)))
+            scores.setdefault(method, []).append(last_means([line for line in own if line["method"] == method]))
     for method, found in scores.items():
         if len(found) < len(cells):
             raise ValueError(f"{method!r} was run in {len(found)} of {len(cells)} cells: choose others by --methods")
@@ -253,13 +257,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.defaults_only:
         lines = [line for line in lines if "[" not in line["method"]]
     try:
-        return publish(lines, args)
+        return show(lines, args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def publish(lines: Sequence[Line], args: argparse.Namespace) -> int:
+def show(lines: Sequence[Line], args: argparse.Namespace) -> int:
     """Draw, print, or put into a document what the arguments ask for."""
     if args.draw is not None:
         DRAW[args.draw](lines, args.figure)

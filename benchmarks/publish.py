@@ -1,10 +1,11 @@
-"""Make every table and figure of the documents anew, from the lines in `benchmarks/results/`.
+"""Make the tables and figures of the documents anew, from the lines in `benchmarks/results/`.
 
     python benchmarks/publish.py               write them into the documents
     python benchmarks/publish.py --check       write nothing: name what the lines would change, and fail if they would
 
-This is the list of what is published, and with which options. Only the figure of `weights.py` is not in it: the label
-tables that it is drawn from are not part of the repository.
+This is the list of every table between marks (`<!-- table: NAME -->`) and of the figures of lines, with the options.
+Not in it are the figure of `weights.py`, whose label tables are not part of the repository, and what has no lines: the
+tables of `noise_fit.py`, `traffic.py`, `buffer.py` and `augmentation.py`, which are copies of what these print.
 """
 
 import argparse

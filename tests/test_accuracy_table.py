@@ -181,3 +181,8 @@ def test_a_method_that_was_not_run_everywhere_has_no_mean(tmp_path: Path, capsys
     path.write_text("".join(json.dumps(each) + "\n" for each in [*LINES, line("plain", 1, 0.5, 0.5, noise="clean")]))
     assert benchmark.main([str(path), "--together"]) == 2
     assert capsys.readouterr().err == "error: 'other' was run in 1 of 2 cells: choose others by --methods\n"
+
+
+def test_lines_of_two_settings_are_no_one_cell() -> None:
+    with pytest.raises(ValueError, match=r"toy, uniform:0\.4: lines of 2 settings"):
+        benchmark.together([*LINES, line("plain", 1, 0.5, 0.5, settings="layers=6")])

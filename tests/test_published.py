@@ -40,7 +40,7 @@ def test_every_table_of_a_document_is_in_the_list() -> None:
     assert marked == sum("--into" in arguments for _, arguments in publish.PUBLISHED)
 
 
-def test_one_changed_digit_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_changed_digit_is_noticed(tmp_path: Path) -> None:
     for name in ("docs", publish.RESULTS):
         shutil.copytree(ROOT / name, tmp_path / name)
     text = (ROOT / "README.md").read_text()
