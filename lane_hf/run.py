@@ -1,6 +1,7 @@
 """The main job as functions: train, evaluate, write."""
 
 import dataclasses
+import gc
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import datasets
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from safetensors import SafetensorError
 from transformers import (
@@ -95,7 +97,15 @@ def main(argv: Sequence[str] | None = None, program: str = "run_lane.py") -> int
         return 1
     if config.process_index == 0:
         _say(summarise(result.metrics, result.issues, result.texts, result.output_dir, config.method), sys.stdout)
+    _part_from_other_processes()
     return 0
+
+
+def _part_from_other_processes() -> None:
+    # The connection's threads end with its last user, the trainer. One that is alive while Python shuts down can abort
+    # the process after all work is done (pytorch/pytorch#179291), and on GPUs a warning complains.
+    gc.collect()
+    PartialState().destroy_process_group()
 
 
 def _say(text: str, stream: TextIO) -> None:

@@ -31,3 +31,19 @@ def test_run_lane_in_two_processes(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "run_config.json").read_text())["processes"] == 2
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 13
     AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+
+
+def test_the_processes_part_before_python_shuts_down(tmp_path: Path) -> None:
+    make_model("bert", 4).save_pretrained(tmp_path / "model")
+    make_tokenizer(tmp_path / "model")
+    make_text_dataset(12, seed=1).to_pandas().to_csv(tmp_path / "train.csv", index=False)
+    arguments = [f"--train_file={tmp_path / 'train.csv'}", f"--model_name_or_path={tmp_path / 'model'}"]
+    arguments += ["--use_cpu", "--max_steps=1", f"--output_dir={tmp_path / 'out'}"]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\n"
+        "from lane_hf.run import main\n"
+        f"status = main({arguments!r})\n"
+        "print('together' if torch.distributed.is_initialized() else 'parted', status)\n"
+    )
+    assert launch(script, 2).count("parted 0") == 2
