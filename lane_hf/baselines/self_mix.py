@@ -4,15 +4,16 @@ r"""SelfMix: one network, a mixture that tells which labels to trust, and mixup 
     clean_i = P(low score | score_i) under two Gaussians, fitted once an epoch;   trusted: clean_i > 1/2
     t_i = onehot(y_i) of trusted rows, sharpen of the mean prediction of two dropout views of the others
     loss = CE of mixed features with mixed targets
-         + lambda_p mean(-min_k log p_k)                 over both views of the rows that are not trusted
-         + lambda_r (KL(p || p') + KL(p' || p)) / 2      between their two views
+         + lambda_p mean(-min_k log p_k)                       over both views of the rows that are not trusted
+         + lambda_r mean((KL(p || p') + KL(p' || p)) / 2)      between their two views
 
-Plain cross-entropy comes first, for a third of training. The lambda_p term holds on to the least likely label: it
-works as a smoothing.
+Both means are over the rows of the batch that are not trusted, however few. Plain cross-entropy comes first, for a
+third of training, and until an epoch ends: the first mixture is fitted to scores of one whole pass. The lambda_p term
+holds on to the least likely label: it works as a smoothing.
 
 Source: Qiao et al., "SelfMix: Robust Learning Against Textual Label Noise with Self-Mixup Training", EMNLP 2022, and
 its code; a text method (features = [CLS]). lambda_p = 0.2, T = 0.5, Beta(0.75, 0.75) are its values; lambda_r is 0.3
-there, of a sum over a batch of 32, hence 9.6 of a mean.
+there, of a sum over 16 rows that are not trusted, hence 4.8 of a mean.
 
 Departures: scores are those of the training passes, and predictions those of the dropout views themselves, where the
 code makes passes of their own in evaluation mode; trusted rows and the others come from one batch, in the shares that
@@ -86,11 +87,14 @@ class SelfMixConfig(MethodConfig):
         0.3333333333333333
     """
 
-    selfmix_warmup: float = field(default=1 / 3, metadata={"help": "Share of training with plain cross-entropy."})
+    selfmix_warmup: float = field(
+        default=1 / 3,
+        metadata={"help": "Share of training with plain cross-entropy, prolonged to the end of an epoch."},
+    )
     class_reg: bool = field(default=False, metadata={"help": "Fit a mixture to the rows of each label."})
     mixup_alpha: float = field(default=0.75, metadata={"help": "Parameter of the Beta distribution, above 0."})
     lambda_p: float = field(default=0.2, metadata={"help": "Weight of the term of the least likely label."})
-    lambda_r: float = field(default=9.6, metadata={"help": "Weight of the consistency of two dropout views."})
+    lambda_r: float = field(default=4.8, metadata={"help": "Weight of the consistency of two dropout views."})
 
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
@@ -127,7 +131,10 @@ class SelfMixTrainer(BaselineTrainer):
 
     @property
     def _is_warmup(self) -> bool:
-        return self.progress < self.args.selfmix_warmup
+        epochs = self.state.num_train_epochs
+        whole = math.ceil(self.args.selfmix_warmup * epochs - 1e-6)
+        # To the end of the last epoch there would be no end.
+        return (self.state.epoch or 0.0) < whole if whole < epochs else self.progress < self.args.selfmix_warmup
 
     def run(self, model: nn.Module, inputs: dict[str, Any]) -> dict[str, Tensor]:
         """Return what the classifier makes of the batch; after the warm-up, of two dropout views of it."""
@@ -161,11 +168,11 @@ class SelfMixTrainer(BaselineTrainer):
         features = torch.where(usable[:, None], batch.outputs["features"].float(), 0.0)
         logits = self.joint_model.logits_of(mixing.of(features))
         losses = soft_cross_entropy(logits, mixing.of(targets))
-        doubted = (~trusted).float()
-        least = sum(least_likely_term(view) for view in views) / 2
-        losses = losses + self.args.lambda_p * doubted * least
-        losses = losses + self.args.lambda_r * doubted * symmetric_divergence(*views)
-        return torch.where(usable, losses, 0.0).mean()
+        least = (least_likely_term(views[0]) + least_likely_term(views[1])) / 2
+        regularisers = self.args.lambda_p * least + self.args.lambda_r * symmetric_divergence(*views)
+        doubted = usable & ~trusted
+        of_doubted = torch.where(doubted, regularisers, 0.0).sum() / doubted.sum().clamp_min(1)
+        return torch.where(usable, losses, 0.0).mean() + of_doubted
 
     def _trusted(self, row_ids: Tensor, labels: Tensor) -> Tensor:
         """Return which rows are trusted, `[B]` bool: by their last visit and the mixture of this epoch."""

@@ -105,18 +105,18 @@ def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.Mon
         squares = [((a + b) / 2) ** 2 for a, b in zip(views[0][row], views[1][row], strict=True)]
         guess = [square / sum(squares) for square in squares]
         targets.append([float(k == label) for k in range(3)] if trusted[row] else guess)
-    want = 0.0
+    want, doubted = 0.0, [row for row in usable if not trusted[row]]
     for row in usable:
         share, partner = mixing.shares[row].item(), int(mixing.partners[row])
         features = share * batch.outputs["features"][row] + (1 - share) * batch.outputs["features"][partner]
         logs = [math.log(p) for p in slow_softmax((features @ HEAD).tolist())]
         target = [share * a + (1 - share) * b for a, b in zip(targets[row], targets[partner], strict=True)]
-        want -= sum(t * log for t, log in zip(target, logs, strict=True))
-        if not trusted[row]:
-            p, q = views[0][row], views[1][row]
-            want += 0.2 * -(math.log(min(p)) + math.log(min(q))) / 2
-            want += 3.0 * sum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2
-    assert loss.item() == pytest.approx(want / 5, rel=1e-4)
+        want -= sum(t * log for t, log in zip(target, logs, strict=True)) / 5
+    for row in doubted:  # however few of them a batch has, they count as much
+        p, q = views[0][row], views[1][row]
+        want += 0.2 * -(math.log(min(p)) + math.log(min(q))) / 2 / len(doubted)
+        want += 3.0 * sum((a - b) * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2 / len(doubted)
+    assert loss.item() == pytest.approx(want, rel=1e-4)
 
 
 def test_a_batch_without_a_finite_row_gives_a_zero_with_a_gradient(tmp_path: Path) -> None:
@@ -151,6 +151,22 @@ def test_the_warmup_is_plain_cross_entropy(tmp_path: Path) -> None:
     want = F.cross_entropy(seen[0].logits, seen[0].labels).item()
     assert logged(trainer, "loss_method")[0] == pytest.approx(want, abs=1e-5)
     assert "second_logits" not in seen[0].outputs
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "steps"),
+    [(5, 1 / 3, 2 * 4), (3, 1 / 3, 4), (2, 0.5, 4), (2, 0.75, 6), (1, 1 / 3, 2), (3, 0.0, 0)],
+)
+def test_the_warmup_ends_with_an_epoch_unless_that_is_the_last_one(
+    tmp_path: Path, epochs: int, share: float, steps: int
+) -> None:
+    data = make_text_dataset(32, 4, tokenizer=make_tokenizer())
+    trainer = make(tmp_path, train_dataset=data, num_train_epochs=epochs, selfmix_warmup=share)
+    seen = []
+    original = trainer.loss_of
+    trainer.loss_of = lambda batch: (seen.append("second_logits" not in batch.outputs), original(batch))[1]
+    trainer.train()
+    assert seen == [True] * steps + [False] * (4 * epochs - steps)
 
 
 def test_if_no_row_is_trusted_all_are_and_it_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
