@@ -116,10 +116,14 @@ def overview(lines: Sequence[Line]) -> str:
     """Return one table of all cells: a line a method, a column for each data set and noise, last accuracy / macro-F1.
 
     Only methods that were run on more than one of them are shown; means over seeds, in per cent.
+
+    Raises:
+        ValueError: a cell has lines of several settings.
     """
     cells: dict[tuple[str, str], dict[str, list[Line]]] = {}
-    for line in lines:
-        cells.setdefault((line["dataset"], line["noise"]), {}).setdefault(line["method"], []).append(line)
+    for place, own_lines in panels_of(lines).items():
+        for line in own_lines:
+            cells.setdefault(place, {}).setdefault(line["method"], []).append(line)
     known = dict.fromkeys(line["method"] for line in lines)
     methods = [method for method in known if sum(method in own for own in cells.values()) > 1]
 
@@ -171,12 +175,17 @@ def summary(lines: Sequence[Line]) -> str:
                 f"{dataset}, {noise}",
                 last_scores(plain),
                 last_scores(methods["lane"]),
-                NOTHING if best is None else f"{last_scores(others[best])} (`{best}`, of {len(others)})",
+                NOTHING if best is None else f"{last_scores(others[best])} ({_about(best, others)})",
                 *(f"{statistics.fmean(values):.0f}%" if values else NOTHING for values in memorised),
                 str(len(seeds)),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def _about(best: str, others: dict[str, list[Line]]) -> str:
+    number = len({line["seed"] for line in others[best]})
+    return f"`{best}`, of {len(others)}, {number} seed{'s' if number > 1 else ''}"
 
 
 def together(lines: Sequence[Line]) -> str:
@@ -231,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("lines", type=Path, nargs="+", help="what accuracy.py has written")
     parser.add_argument("--datasets", nargs="+", help="only these data sets")
     parser.add_argument("--noise", nargs="+", help="only these noises")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these seeds")
     parser.add_argument("--methods", nargs="+", help="only these methods and their variants, in this order")
     parser.add_argument("--defaults_only", action="store_true", help="leave out methods with settings, as lane[...]")
     kinds = parser.add_mutually_exclusive_group()
@@ -252,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = [line for line in lines if line["dataset"] in args.datasets]
     if args.noise:
         lines = [line for line in lines if line["noise"] in args.noise]
+    if args.seeds:
+        lines = [line for line in lines if line["seed"] in args.seeds]
     if args.methods:
         lines = only_methods(lines, args.methods)
     if args.defaults_only:

@@ -119,7 +119,7 @@ def test_the_summary_sets_the_default_against_plain_training_and_the_best_other_
     assert benchmark.summary(lines).splitlines() == [
         "| data, wrong labels | plain | LANE | best other | memorised: plain | LANE | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        "| toy, uniform:0.4 | 70.0 / 35.0 | 95.0 / 47.5 | 90.0 / 45.0 (`other`, of 2) | 25% | 5% | 1 |",
+        "| toy, uniform:0.4 | 70.0 / 35.0 | 95.0 / 47.5 | 90.0 / 45.0 (`other`, of 2, 2 seeds) | 25% | 5% | 1 |",
     ]
 
 
@@ -186,3 +186,15 @@ def test_a_method_that_was_not_run_everywhere_has_no_mean(tmp_path: Path, capsys
 def test_lines_of_two_settings_are_no_one_cell() -> None:
     with pytest.raises(ValueError, match=r"toy, uniform:0\.4: lines of 2 settings"):
         benchmark.together([*LINES, line("plain", 1, 0.5, 0.5, settings="layers=6")])
+    with pytest.raises(ValueError, match=r"toy, uniform:0\.4: lines of 2 settings"):
+        benchmark.overview([line("plain", 1, 0.5, 0.5), line("plain", 1, 0.5, 0.7, settings="layers=6,epochs=2")])
+
+
+def test_only_some_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = [*LINES, *(line(each["method"], each["seed"], 0.5, 0.5, noise="clean") for each in LINES)]
+    file = tmp_path / "lines.jsonl"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in both))
+    assert benchmark.main([str(file), "--overview", "--seeds", "1"]) == 0
+    assert "| `plain` | 70.0 / 35.0 | 50.0 / 25.0 |" in capsys.readouterr().out
+    assert benchmark.main([str(file), "--overview", "--seeds", "1", "2"]) == 0
+    assert "| `plain` | 80.0 / 40.0 | 50.0 / 25.0 |" in capsys.readouterr().out

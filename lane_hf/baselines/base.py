@@ -1,5 +1,6 @@
 """BaselineTrainer: what the methods that change the loss have in common."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +56,21 @@ class BaselineTrainer(JointTrainer):
 
     has_own_score: bool = False
     """Whether rows are ranked by what [`record_scores`] is given, instead of their margin."""
+
+    warmup: tuple[str, str] | None = None
+    """Option for how many epochs of plain cross-entropy come first, and what never happens if no others follow."""
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.warmup is not None:
+            option, consequence = self.warmup
+            length, epochs = getattr(self.args, option), self.args.num_train_epochs
+            if self.args.max_steps <= 0 and length >= epochs:
+                warnings.warn(
+                    f"{option}={length:g} covers all {epochs:g} epochs: {consequence}. Train longer, or lower "
+                    f"{option}",
+                    stacklevel=2,
+                )
+        return super()._prepare_for_training(*args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the method's loss, a scalar mean over the entries of the batch."""

@@ -17,8 +17,10 @@ mixture of two Gaussians on the averaged margins of the rows with that label.
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -164,6 +166,15 @@ class CoTeachingTrainer(PairTrainer):
     config_class = CoTeachingConfig
     has_own_score = True
     forget_rate: ForgetRate = None  # type: ignore[assignment]  # until training
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.forget_rate is None and self.args.max_steps <= 0 and self.args.num_train_epochs <= 1:
+            warnings.warn(
+                "forget_rate is estimated after the first epoch, and there is no other: no row is ever left out. "
+                "Train longer, or give forget_rate",
+                stacklevel=2,
+            )
+        return super()._prepare_for_training(*args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the sum of both networks' mean loss on the rows that the other has chosen."""

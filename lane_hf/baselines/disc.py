@@ -208,6 +208,7 @@ class DiscTrainer(BaselineTrainer):
     method_name = "disc"
     config_class = DiscConfig
     has_own_score = True
+    warmup = ("disc_warmup", "no row is ever sorted by its thresholds")
     thresholds: InstanceThresholds = None  # type: ignore[assignment]  # until training
 
     def joint_of(self, classifier: nn.Module) -> JointModel:

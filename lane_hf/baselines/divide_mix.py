@@ -73,6 +73,7 @@ class DivideMixTrainer(PairTrainer):
     method_name = "divide-mix"
     config_class = DivideMixConfig
     has_own_score = True
+    warmup = ("mixmatch_warmup", "no label is ever doubted")
     splits: tuple[CleanSplit, CleanSplit] = None  # type: ignore[assignment]  # until training
     prior: LabelPrior = None  # type: ignore[assignment]  # until training
     _warned: bool = False

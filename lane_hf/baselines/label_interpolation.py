@@ -23,10 +23,8 @@ strong view learns the target of the weak one; in the warm-up all of them learn 
 """
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -217,17 +215,8 @@ class LabelInterpolationTrainer(BaselineTrainer):
     method_name = "label-interpolation"
     config_class = LabelInterpolationConfig
     has_own_score = True
+    warmup = ("interpolation_warmup", "no label is ever interpolated")
     divergences: LabelDivergences = None  # type: ignore[assignment]  # until training
-
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        warmup, epochs = self.args.interpolation_warmup, self.args.num_train_epochs
-        if self.args.max_steps <= 0 and warmup >= epochs:
-            warnings.warn(
-                f"interpolation_warmup={warmup:g} covers all {epochs:g} epochs: no label is ever interpolated. Train "
-                "longer, or lower interpolation_warmup",
-                stacklevel=2,
-            )
-        return super()._prepare_for_training(*args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy with interpolated labels, in the warm-up with the given ones."""

@@ -23,7 +23,6 @@ B x K x K numbers are computed in each step; the complex layer has K x K x d par
 """
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -217,6 +216,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     method_name = "noise-layer"
     config_class = NoiseLayerConfig
     has_own_score = True
+    warmup = ("noise_layer_warmup", "the noise layer is never used")
     auxiliary_model: NoiseLayer
     confusion: SoftConfusion = None  # type: ignore[assignment]  # until training
 
@@ -242,16 +242,6 @@ class NoiseLayerTrainer(BaselineTrainer):
             rate = self.args.noise_layer_learning_rate
             optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": 0.0})
         return optimizer
-
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        warmup, epochs = self.args.noise_layer_warmup, self.args.num_train_epochs
-        if self.args.max_steps <= 0 and warmup >= epochs:
-            warnings.warn(
-                f"noise_layer_warmup={warmup:g} covers all {epochs:g} epochs: the noise layer is never used. Train "
-                "longer, or lower noise_layer_warmup",
-                stacklevel=2,
-            )
-        return super()._prepare_for_training(*args, **kwargs)
 
     @property
     def _is_warmup(self) -> bool:

@@ -186,6 +186,7 @@ class UniconTrainer(PairTrainer):
     method_name = "unicon"
     config_class = UniconConfig
     has_own_score = True
+    warmup = ("mixmatch_warmup", "no label is ever doubted")
     split: UniformSplit = None  # type: ignore[assignment]  # until training
     prior: LabelPrior = None  # type: ignore[assignment]  # until training
 

@@ -1,5 +1,6 @@
 """What every method owes its user, whatever it does: the same promises as `LaneTrainer` keeps."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,28 @@ def test_everything_learns_and_the_saved_model_is_a_plain_one(tmp_path: Path, me
     train_and_check(trainer, tmp_path / "final", load)
     assert tuple(trainer.label_issues().columns) == COLUMNS
     assert (trainer.label_issues()["visits"] == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "remedy"),
+    [
+        ("noise-layer", "noise_layer_warmup=1 covers all 1 epochs: the noise layer", {"noise_layer_warmup": 0.5}),
+        ("label-interpolation", "interpolation_warmup=1 covers all 1 epochs", {"interpolation_warmup": 0.5}),
+        ("disc", "disc_warmup=1 covers all 1 epochs: no row is ever sorted", {"disc_warmup": 0.5}),
+        ("divide-mix", "mixmatch_warmup=1 covers all 1 epochs: no label is ever doubted", {"mixmatch_warmup": 0.5}),
+        ("unicon", "mixmatch_warmup=1 covers all 1 epochs: no label is ever doubted", {"mixmatch_warmup": 0.5}),
+        ("co-teaching", "forget_rate is estimated after the first epoch, and there is no other", {"forget_rate": 0.2}),
+    ],
+)
+def test_a_training_too_short_for_its_method_is_warned_of(
+    tmp_path: Path, method: str, said: str, remedy: dict[str, float]
+) -> None:
+    with pytest.warns(UserWarning, match=said):
+        make(method, tmp_path, num_train_epochs=1).train()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=said.partition("=")[0].partition(" ")[0])
+        make(method, tmp_path, num_train_epochs=1, **remedy).train()
+        make(method, tmp_path, num_train_epochs=1, max_steps=1).train()
 
 
 @pytest.mark.parametrize("method", STAGES)

@@ -1,7 +1,6 @@
 """LabelInterpolationTrainer: the loss of hand-made batches, whole runs replayed by hand, and options."""
 
 import math
-import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -227,15 +226,6 @@ def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
     trainer.train()
     scores = trainer.row_scores().scores
     assert (scores[wrong][:, None] < scores[~wrong][None]).float().mean() > 0.8
-
-
-def test_a_warmup_that_covers_training_is_warned_of(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="interpolation_warmup=1 covers all 1 epochs"):
-        make(tmp_path, num_train_epochs=1).train()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="interpolation_warmup")
-        make(tmp_path, num_train_epochs=1, max_steps=1).train()
-        make(tmp_path, num_train_epochs=1, interpolation_warmup=0.5).train()
 
 
 @pytest.mark.parametrize(
