@@ -8,15 +8,20 @@ with p the classifier's probabilities of the true label and theta_ij the probabi
     complex:  theta_ij(x) = softmax_j(u_ij . h(x) + b_ij)          h = the classifier's embedding, u = 0 at first
 
 The layer is used in training only: evaluation and the saved model have the classifier alone. During the warm-up the
-classifier learns with plain cross-entropy, and the labels given where it sees each label are counted by probability,
-C_ij = sum p_i(x) [y = j]; then theta starts from there, b_ij = log((C_ij + 1) / (sum_j C_ij + K)). The start matters:
-with the true labels renamed in both p and theta the loss would be the same.
+classifier learns with plain cross-entropy. In the second half of it the labels given where it predicts each label are
+counted, C_ij = number of rows with argmax p = i and y = j, and theta starts from there,
+
+    b_ij = log((C_ij + K t_ij) / (sum_j C_ij + K)),      t_ii = 1 - initial_noise,  t_ij = initial_noise / (K - 1)
+
+so that a label which is hardly predicted yet starts from `initial_noise`. The start matters: with the true labels
+renamed in both p and theta the loss would be the same.
 
 Source: Goldberger & Ben-Reuven, "Training deep neural-networks using a noise adaptation layer", ICLR 2017, and the
 second author's code (udibr/noisy_labels), which trains a whole baseline first and counts its predictions.
 
-Adapted to fine-tuning: the baseline is an epoch of the same run, and probabilities are counted, so that no entry of
-theta starts near zero, where it has next to no gradient. The layer has its own learning rate, because at that of a
+Adapted to fine-tuning: the baseline is an epoch of the same run, and counts begin in its middle, because what a new
+head predicts says nothing of the labels; the counts are smoothed, so that no entry of theta starts near zero, where it
+has next to no gradient (there 1e-8 is added). The layer has its own learning rate, because at that of a
 pretrained encoder it would stay where it started. In the complex layer no gradient flows into the embedding, unlike in
 the paper: an encoder that learns to say which labels are wrong fits them as surely as one that learns the labels.
 B x K x K numbers are computed in each step; the complex layer has K x K x d parameters.
@@ -43,6 +48,18 @@ from ..step_rows import StepRows
 from .base import BaselineTrainer, Batch
 
 
+def initial_theta(num_labels: int, noise: float) -> Tensor:
+    """Return `[K, K]` probabilities of each given label where a share of labels is wrong, whatever the true one is.
+
+    Example:
+        >>> initial_theta(3, 0.2)
+        tensor([[0.8000, 0.1000, 0.1000],
+                [0.1000, 0.8000, 0.1000],
+                [0.1000, 0.1000, 0.8000]])
+    """
+    return torch.full((num_labels, num_labels), noise / (num_labels - 1)).fill_diagonal_(1 - noise)
+
+
 class NoiseLayer(OnTop):
     """Turns probabilities of the true label into probabilities of the given label.
 
@@ -59,10 +76,7 @@ class NoiseLayer(OnTop):
 
     def __init__(self, num_labels: int, initial_noise: float = 0.2, hidden_size: int | None = None) -> None:
         super().__init__()
-        theta = torch.full((num_labels, num_labels), initial_noise / (num_labels - 1)).fill_diagonal_(
-            1 - initial_noise
-        )
-        self.bias = nn.Parameter(theta.log())
+        self.bias = nn.Parameter(initial_theta(num_labels, initial_noise).log())
         self.needs_embeddings = hidden_size is not None
         if hidden_size is not None:
             self.weight = nn.Parameter(torch.zeros(num_labels, num_labels, hidden_size))
@@ -105,39 +119,43 @@ class NoiseLayer(OnTop):
         self.bias.copy_(values)
 
 
-class SoftConfusion:
-    """How often each label was given where the classifier saw each label, counted by probabilities.
+class Confusion:
+    """How often each label was given where the classifier predicted each label.
 
     Args:
         num_labels: number of labels.
+        initial_noise: share of wrong labels where nothing was predicted.
         device: where the state lies.
 
     Attributes:
         is_used: whether the noise layer has been started from it.
 
     Example:
-        >>> confusion = SoftConfusion(2)
-        >>> confusion.add(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 1]))
+        >>> confusion = Confusion(2)
+        >>> confusion.add(torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]))
         >>> confusion.log_theta().exp()
-        tensor([[0.4667, 0.5333],
-                [0.5556, 0.4444]], dtype=torch.float64)
+        tensor([[0.7200, 0.2800],
+                [0.2000, 0.8000]], dtype=torch.float64)
     """
 
-    def __init__(self, num_labels: int, device: torch.device | str | None = None) -> None:
+    def __init__(self, num_labels: int, initial_noise: float = 0.2, device: torch.device | str | None = None) -> None:
         self._counts = torch.zeros(num_labels, num_labels, dtype=torch.float64, device=device)
+        self._start = initial_theta(num_labels, initial_noise).to(self._counts)
         self.is_used = False
 
     @torch.no_grad()
-    def add(self, probs: Tensor, labels: Tensor) -> None:
-        """Take in a step: `[B, K]` probabilities, zeros in rows that do not count, and `[B]` given labels."""
-        labels = labels.to(self._counts.device)
-        is_given = labels[:, None] == torch.arange(len(self._counts), device=labels.device)
-        # A product: the order in which index_add_ sums on an accelerator, and with it the result, would vary.
-        self._counts += probs.to(self._counts).T @ is_given.to(self._counts)
+    def add(self, predicted: Tensor, labels: Tensor) -> None:
+        """Take in a step: `[B]` predicted labels, -1 in rows that do not count, and `[B]` given labels."""
+        known = torch.arange(len(self._counts), device=self._counts.device)
+        is_seen, is_given = (
+            (each.to(known.device)[:, None] == known).to(self._counts) for each in (predicted, labels)
+        )
+        self._counts += is_seen.T @ is_given
 
     def log_theta(self) -> Tensor:
-        """Return the logarithms of the shares `[K, K]` in each row, smoothed by one row of each label."""
-        return ((self._counts + 1) / (self._counts.sum(dim=1, keepdim=True) + len(self._counts))).log()
+        """Return the logarithms of the shares `[K, K]` in each row, smoothed by K rows of `initial_noise`."""
+        number = len(self._counts)
+        return ((self._counts + number * self._start) / (self._counts.sum(dim=1, keepdim=True) + number)).log()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the state as tensors in main memory."""
@@ -149,7 +167,7 @@ class SoftConfusion:
         Raises:
             ValueError: the state has other keys, or belongs to another number of labels.
         """
-        check_state(state, self.state_dict(), "SoftConfusion")
+        check_state(state, self.state_dict(), "Confusion")
         self._counts.copy_(state["counts"])
         self.is_used = bool(state["is_used"])
 
@@ -175,7 +193,11 @@ class NoiseLayerConfig(MethodConfig):
         metadata={"help": "Epochs of plain fine-tuning, which tell where the layer starts; 0 for initial_noise."},
     )
     initial_noise: float = field(
-        default=0.2, metadata={"help": "Without warm-up: share of wrong labels at the start, in (0, 0.5)."}
+        default=0.2,
+        metadata={
+            "help": "Share of wrong labels that the layer starts from without warm-up, and for labels that are hardly "
+            "predicted in it; in (0, 0.5)."
+        },
     )
     noise_layer_learning_rate: float = field(
         default=1e-2, metadata={"help": "Learning rate of the layer; scheduled like that of the classifier."}
@@ -204,7 +226,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     their margin if training ends in the warm-up.
 
     Attributes:
-        confusion: the [`SoftConfusion`] of the warm-up; None before training.
+        confusion: the [`Confusion`] of the warm-up; None before training.
 
     Example:
         >>> trainer = NoiseLayerTrainer(model=model, args=args, train_dataset=train)  # doctest: +SKIP
@@ -218,7 +240,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     has_own_score = True
     warmup = ("noise_layer_warmup", "the noise layer is never used")
     auxiliary_model: NoiseLayer
-    confusion: SoftConfusion = None  # type: ignore[assignment]  # until training
+    confusion: Confusion = None  # type: ignore[assignment]  # until training
 
     @property
     def auxiliary_stride(self) -> int:
@@ -258,9 +280,10 @@ class NoiseLayerTrainer(BaselineTrainer):
         """Return the mean cross-entropy of the layer's probabilities, in the warm-up that of the classifier's."""
         log_given = batch.outputs["auxiliary_logits"]
         if self._is_warmup:
-            own = slice(None, None, self.views_per_row)
-            probs = (batch.logits.detach().softmax(dim=1) * batch.finite[:, None])[own]
-            self.confusion.add(self.gather_entries(probs, batch.rows), batch.step_labels)
+            if (self.state.epoch or 0.0) >= self.args.noise_layer_warmup / 2:
+                own = slice(None, None, self.views_per_row)
+                predicted = torch.where(batch.finite > 0, batch.logits.argmax(dim=1), -1)[own]
+                self.confusion.add(*self.gather((predicted,), batch.rows), batch.step_labels)
             losses = F.cross_entropy(batch.logits, batch.labels, reduction="none")
             # Data parallelism waits for the gradient of every parameter.
             return batch.mean(losses) + 0 * log_given.sum()
@@ -273,7 +296,7 @@ class NoiseLayerTrainer(BaselineTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state anew."""
         super().reset_rows()
-        self.confusion = SoftConfusion(self.num_labels, self.state_device)
+        self.confusion = Confusion(self.num_labels, self.args.initial_noise, self.state_device)
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise_layer_references import KINDS, WIDTH, random_batch, random_layer, slow_given, slow_theta
 
-from lane_hf.baselines.noise_layer import NoiseLayer, SoftConfusion
+from lane_hf.baselines.noise_layer import Confusion, NoiseLayer
 
 # ---- The layer ----
 
@@ -107,22 +107,27 @@ def test_layer_reads_one_of_so_many_entries() -> None:
 
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_counts_agree_with_loops(seed: int, labels: int) -> None:
-    confusion = SoftConfusion(labels)
-    counts = [[0.0] * labels for _ in range(labels)]
+    confusion = Confusion(labels, initial_noise=0.3)
+    counts = [[0] * labels for _ in range(labels)]
     for step in range(3):
         logits, _, given_labels = random_batch(4, labels, seed + step)
-        probs = logits.softmax(dim=1)
-        confusion.add(probs, given_labels)
-        for row, label in zip(probs.tolist(), given_labels.tolist(), strict=True):
-            for i in range(labels):
-                counts[i][label] += row[i]
-    want = [[math.log((count + 1) / (sum(row) + labels)) for count in row] for row in counts]
+        predicted = logits.argmax(dim=1)
+        predicted[step] = -1  # not finite
+        confusion.add(predicted, given_labels)
+        for row, (seen, label) in enumerate(zip(predicted.tolist(), given_labels.tolist(), strict=True)):
+            if row != step:
+                counts[seen][label] += 1
+    start = [[0.7 if i == j else 0.3 / (labels - 1) for j in range(labels)] for i in range(labels)]
+    want = [
+        [math.log((counts[i][j] + labels * start[i][j]) / (sum(counts[i]) + labels)) for j in range(labels)]
+        for i in range(labels)
+    ]
     torch.testing.assert_close(confusion.log_theta(), torch.tensor(want, dtype=torch.float64), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(confusion.log_theta().exp().sum(dim=1), torch.ones(labels, dtype=torch.float64))
-    again = SoftConfusion(labels)
+    again = Confusion(labels, initial_noise=0.3)
     confusion.is_used = True
     again.load_state_dict(confusion.state_dict())
     assert again.is_used is True
     assert torch.equal(again.log_theta(), confusion.log_theta())
     with pytest.raises(ValueError, match="counts has size"):
-        SoftConfusion(labels + 1).load_state_dict(confusion.state_dict())
+        Confusion(labels + 1).load_state_dict(confusion.state_dict())
