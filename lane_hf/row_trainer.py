@@ -24,7 +24,7 @@ from .networks import OwnState, num_labels_of
 from .replaced import replaced
 from .replicas import check_replicas, checksum, checksum_of_text
 from .resumable_trainer import Stateful
-from .row_data import ROW_ID, RowCollator, RowDataset
+from .row_data import ROW_ID, RowCollator, RowDataset, with_integer_labels
 from .row_scores import RowScores
 from .row_statistics import Observation, RowStatistics
 from .sampling import EpochCallback, by_epoch, innermost_sampler
@@ -223,6 +223,7 @@ class RowTrainer(AveragingTrainer):
     ) -> Any:
         """Return the model's own loss and, while training, record what it shows of each row."""
         if not model.training:
+            inputs = with_integer_labels(inputs, self.label_columns())
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if ROW_ID not in inputs:
             raise InputError(

@@ -182,3 +182,13 @@ def test_the_epoch_reaches_workers_that_live_on(workers: int) -> None:
 def test_a_batch_without_labels_is_refused() -> None:
     with pytest.raises(InputError, match="no labels: expected one of 'labels', 'label', found 'x'"):
         RowCollator(default_data_collator, NAMES, 3)([Row({"x": 1}, 0)])
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32])
+def test_labels_of_small_types_become_int64(dtype: torch.dtype) -> None:
+    def collate(examples: Sequence[Any]) -> dict[str, Any]:
+        return {"label": torch.tensor(examples).to(dtype), "labels": None, "mask": torch.tensor(examples) > 0}
+
+    batch = RowCollator(collate, NAMES, 2)([Row(1, 0), Row(0, 1)])
+    assert (batch["label"].dtype, batch["label"].tolist()) == (torch.int64, [1, 0])
+    assert batch["mask"].dtype == torch.bool
