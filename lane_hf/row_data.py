@@ -42,8 +42,10 @@ class RowDataset(Dataset[Row]):
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins: augmentations differ from epoch to epoch."""
+        """Say which epoch begins: augmentations differ from epoch to epoch. The data set is told as well."""
         self._epoch[0] = epoch
+        if hasattr(self.dataset, "set_epoch"):  # Trainer and Accelerate see this data set only, which hides it
+            self.dataset.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.dataset)

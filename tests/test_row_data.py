@@ -1,6 +1,7 @@
 """Row ids: every example keeps its own, through fetching, workers, shuffling and any collator."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from datasets import Dataset
 from tiny import make_text_dataset
 from torch.utils.data import DataLoader, Subset
+from training import dataset_for, make_trainer
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast, default_data_collator
 
+from lane_hf import RowTrainer
 from lane_hf.errors import InputError
 from lane_hf.row_data import ROW_ID, Row, RowCollator, RowDataset
 
@@ -177,6 +180,24 @@ def test_the_epoch_reaches_workers_that_live_on(workers: int) -> None:
         rows.set_epoch(epoch)
         assert {row.epoch for batch in loader for row in batch} == {epoch}
     assert rows[3].epoch == 2
+
+
+def test_a_data_set_that_wants_to_know_the_epoch_is_told(tmp_path: Path) -> None:
+    class Epochs(ListRows):
+        epoch = -1
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            met.append(self.epoch)
+            return {**examples[index], "labels": self.labels[index]}
+
+    met: list[int] = []
+    texts = dataset_for("bert", num_rows=16)
+    examples = [{name: texts[row][name] for name in ("input_ids", "attention_mask")} for row in range(16)]
+    make_trainer(tmp_path, kind=RowTrainer, train_dataset=Epochs(16), num_train_epochs=3).train()
+    assert met == [epoch for epoch in range(3) for _ in range(16)]
 
 
 def test_a_batch_without_labels_is_refused() -> None:
