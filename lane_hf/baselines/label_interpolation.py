@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from ..buffer import check_state
 from ..errors import InputError
@@ -219,15 +220,17 @@ class LabelInterpolationTrainer(BaselineTrainer):
     has_own_score = True
     divergences: LabelDivergences = None  # type: ignore[assignment]  # until training
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        warmup, epochs = self.args.interpolation_warmup, self.args.num_train_epochs
-        if self.args.max_steps <= 0 and warmup >= epochs:
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        warmup, epochs = self.args.interpolation_warmup, self.epochs_of(max_steps, train_dataloader)
+        if warmup >= epochs:
             warnings.warn(
                 f"interpolation_warmup={warmup:g} covers all {epochs:g} epochs: no label is ever interpolated. Train "
                 "longer, or lower interpolation_warmup",
                 stacklevel=2,
             )
-        return super()._prepare_for_training(*args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy with interpolated labels, in the warm-up with the given ones."""

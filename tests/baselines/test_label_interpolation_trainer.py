@@ -232,9 +232,11 @@ def test_wrong_labels_get_lower_scores(tmp_path: Path) -> None:
 def test_a_warmup_that_covers_training_is_warned_of(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="interpolation_warmup=1 covers all 1 epochs"):
         make(tmp_path, num_train_epochs=1).train()
+    with pytest.warns(UserWarning, match="interpolation_warmup=1 covers all 0.125 epochs"):
+        make(tmp_path, num_train_epochs=2, max_steps=1).train()
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="interpolation_warmup")
-        make(tmp_path, num_train_epochs=1, max_steps=1).train()
+        make(tmp_path, num_train_epochs=1, max_steps=9).train()
         make(tmp_path, num_train_epochs=1, interpolation_warmup=0.5).train()
 
 
