@@ -289,7 +289,7 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return
         self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)
-        self.row_weights = RowWeights(self.args, self.num_labels, len(self.train_dataset))
+        self.row_weights = RowWeights(self.args, self.num_labels, len(self.train_dataset), self.state_device)
         by_class = self.args.similarity == "class" and self.args.auxiliary != "none"
         self.similarity = ClassSimilarity(self.num_labels, self.args.device) if by_class else None
 

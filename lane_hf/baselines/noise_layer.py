@@ -134,7 +134,8 @@ class SoftConfusion:
         labels = labels.to(self._counts.device)
         is_given = labels[:, None] == torch.arange(len(self._counts), device=labels.device)
         # A product: the order in which index_add_ sums on an accelerator, and with it the result, would vary.
-        self._counts += probs.to(self._counts).T @ is_given.to(self._counts)
+        # To the device first, and then to float64, which the device of the batch may not have.
+        self._counts += probs.to(labels.device).to(self._counts).T @ is_given.to(self._counts)
 
     def log_theta(self) -> Tensor:
         """Return the logarithms of the shares `[K, K]` in each row, smoothed by one row of each label."""
