@@ -31,6 +31,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from ..buffer import check_state
 from ..errors import InputError
@@ -244,15 +245,17 @@ class NoiseLayerTrainer(BaselineTrainer):
             optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": 0.0})
         return optimizer
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        warmup, epochs = self.args.noise_layer_warmup, self.args.num_train_epochs
-        if self.args.max_steps <= 0 and warmup >= epochs:
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        warmup, epochs = self.args.noise_layer_warmup, self.epochs_of(max_steps, train_dataloader)
+        if warmup >= epochs:
             warnings.warn(
                 f"noise_layer_warmup={warmup:g} covers all {epochs:g} epochs: the noise layer is never used. Train "
                 "longer, or lower noise_layer_warmup",
                 stacklevel=2,
             )
-        return super()._prepare_for_training(*args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
     @property
     def _is_warmup(self) -> bool:
