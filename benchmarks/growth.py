@@ -49,7 +49,7 @@ class Step:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         config = LaneConfig(tempfile.gettempdir(), use_cpu=device == "cpu")
         self.statistics = RowStatistics(rows, labels, device)
-        self.buffer, self.weights = AlmBuffer(rows, device), RowWeights(config, labels, rows)
+        self.buffer, self.weights = AlmBuffer(rows, device), RowWeights(config, labels, rows, device)
         self.generator = torch.Generator().manual_seed(0)
 
     def draw(self) -> dict[str, torch.Tensor]:

@@ -1,10 +1,12 @@
 """AveragingTrainer: a Trainer whose model, for all who evaluate or save it, is an average over its training."""
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from .errors import InputError
@@ -47,11 +49,19 @@ class AveragingTrainer(ResumableTrainer):
         parts = super().stateful_parts()
         return parts if self.weight_average is None else {**parts, "weight_average": self.weight_average}
 
-    def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
+    def epochs_of(self, max_steps: int, train_dataloader: DataLoader[Any]) -> float:
+        """Return how many epochs a training takes, also where `args.max_steps` says when it ends."""
+        if self.args.max_steps <= 0:
+            return self.args.num_train_epochs
+        return max_steps / math.ceil(len(train_dataloader) / self.args.gradient_accumulation_steps)
+
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
         self.weight_average = None
         if self.args.weight_averaging > 0:
             self._check_engine_can_average()
-            if max_steps < MIN_STEPS or (self.args.max_steps <= 0 and self.args.num_train_epochs <= 1):
+            if max_steps < MIN_STEPS or self.epochs_of(max_steps, train_dataloader) <= 1:
                 warnings.warn(
                     f"weight_averaging begins after the first epoch and {MIN_STEPS} steps, when this training of "
                     f"{max_steps} steps is over: nothing is averaged. Train longer, or leave it out",
@@ -60,7 +70,7 @@ class AveragingTrainer(ResumableTrainer):
             network = self.model.model if isinstance(self.model, JointModel) else self.model
             span = self.args.weight_averaging * max_steps
             self.weight_average = WeightAverage(network, span, self._reshard if self.is_fsdp_enabled else None)
-        return super()._prepare_for_training(max_steps, *args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         # Before the best checkpoint is loaded, whose model is an average already, and before callbacks save the model.

@@ -98,7 +98,8 @@ class AlmBuffer:
         check_row_ids(row_ids, len(self))
         # Copies: the caller may use the tensors again before they are taken in.
         ids = row_ids.to(self.device, torch.int64, copy=True)
-        values = margins.detach().to(self.device, torch.float64, copy=True)
+        # In two steps: a device without float64 would have to change the type before the copy leaves it.
+        values = margins.detach().to(self.device).to(torch.float64, copy=True)
         if self._pending.add(ids, values):
             self._settle()
 

@@ -179,7 +179,7 @@ def _as_integers(labels: Any, column: str, row_ids: np.ndarray | None = None) ->
 
 def _as_array(labels: Any, column: str) -> np.ndarray:
     if isinstance(labels, Tensor):
-        return (labels.float() if labels.is_floating_point() else labels).numpy()  # NumPy has no bfloat16
+        return (labels.float() if labels.is_floating_point() else labels).cpu().numpy()  # NumPy has no bfloat16
     # Found before NumPy makes an array with room for the longest text in every row.
     if isinstance(labels, (list, tuple)) and any(isinstance(label, (str, bytes)) for label in labels):
         _refuse_text(column)

@@ -30,6 +30,7 @@ class LearnedLabels:
 
     Args:
         num_labels: number K of labels.
+        device: where the state lies.
 
     Example:
         >>> learned = LearnedLabels(num_labels=2)
@@ -37,10 +38,10 @@ class LearnedLabels:
         [0.0, 0.0]
     """
 
-    def __init__(self, num_labels: int) -> None:
+    def __init__(self, num_labels: int, device: torch.device | str | None = None) -> None:
         # One slot more than labels, for what does not count: nothing has to be selected, nobody waits for the device.
-        self._now = torch.zeros(num_labels + 1, dtype=torch.float64)
-        self._before = torch.zeros(num_labels + 1, dtype=torch.float64)
+        self._now = torch.zeros(num_labels + 1, dtype=torch.float64, device=device)
+        self._before = torch.zeros_like(self._now)
         self._epoch = 0
         self._pending = PendingSteps()
 
@@ -65,11 +66,10 @@ class LearnedLabels:
         self._pending.settle(self._take_in)
 
     def _take_in(self, row_ids: Tensor, margins: Tensor, labels: Tensor, runner_up: Tensor) -> None:
-        self._now, self._before = self._now.to(margins.device), self._before.to(margins.device)
         # As argmax has it: of equal logits the first label is the prediction.
         is_given = (margins > 0) | ((margins == 0) & (labels < runner_up))
         counts = (row_ids != PADDING_ID) & torch.isfinite(margins)
-        at = torch.where(counts, torch.where(is_given, labels, runner_up), len(self._now) - 1)
+        at = torch.where(counts, torch.where(is_given, labels, runner_up), len(self._now) - 1).to(self._now.device)
         self._now.index_add_(0, at, torch.ones_like(at, dtype=torch.float64))
 
     def predicted(self) -> Tensor:
@@ -96,7 +96,7 @@ class LearnedLabels:
         """
         check_state(state, self.state_dict(), "LearnedLabels")
         self._pending.clear()
-        self._now, self._before = state["now"].clone(), state["before"].clone()
+        self._now, self._before = (state[name].to(self._now.device, copy=True) for name in ("now", "before"))
         self._epoch = int(state["epoch"])
 
 

@@ -1,9 +1,10 @@
 """How every example learns which row of the training set it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from .checks import check_batch_labels
@@ -41,8 +42,10 @@ class RowDataset(Dataset[Row]):
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins: augmentations differ from epoch to epoch."""
+        """Say which epoch begins: augmentations differ from epoch to epoch. The data set is told as well."""
         self._epoch[0] = epoch
+        if hasattr(self.dataset, "set_epoch"):  # Trainer and Accelerate see this data set only, which hides it
+            self.dataset.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -63,7 +66,8 @@ class RowDataset(Dataset[Row]):
 class RowCollator:
     """Collate examples with any collator and add their row ids to the batch.
 
-    Labels are checked here, in the loader's worker, where they lie in main memory: no step waits for a device.
+    Labels are checked here, in the loader's worker, where they lie in main memory: no step waits for a device. Bools
+    and small integers become int64.
 
     Args:
         collator: the user's collator; it gets the bare examples.
@@ -88,4 +92,19 @@ class RowCollator:
         else:
             batch, ids = dict(self.collator(examples)), torch.tensor(row_ids)
         check_batch_labels(batch, self.label_names, self.num_labels, ids)
-        return {**batch, ROW_ID: ids}
+        return {**with_integer_labels(batch, self.label_names), ROW_ID: ids}
+
+
+def with_integer_labels(batch: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the batch with labels of bools and small integers as int64, which PyTorch's losses ask for.
+
+    Args:
+        batch: a collated batch.
+        names: names under which the labels may stand.
+
+    Example:
+        >>> with_integer_labels({"labels": torch.tensor([True, False])}, ["labels"])
+        {'labels': tensor([1, 0])}
+    """
+    labels = {name: batch[name] for name in names if isinstance(batch.get(name), Tensor)}
+    return {**batch, **{name: own.long() for name, own in labels.items() if not own.is_floating_point()}}

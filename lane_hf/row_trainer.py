@@ -24,7 +24,7 @@ from .networks import OwnState, num_labels_of
 from .replaced import replaced
 from .replicas import check_replicas, checksum, checksum_of_text
 from .resumable_trainer import Stateful
-from .row_data import ROW_ID, RowCollator, RowDataset
+from .row_data import ROW_ID, RowCollator, RowDataset, with_integer_labels
 from .row_scores import RowScores
 from .row_statistics import Observation, RowStatistics
 from .sampling import EpochCallback, by_epoch, innermost_sampler
@@ -223,6 +223,7 @@ class RowTrainer(AveragingTrainer):
     ) -> Any:
         """Return the model's own loss and, while training, record what it shows of each row."""
         if not model.training:
+            inputs = with_integer_labels(inputs, self.label_columns())
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if ROW_ID not in inputs:
             raise InputError(
@@ -251,7 +252,8 @@ class RowTrainer(AveragingTrainer):
         own = slice(None, None, self.views_per_row)  # margins come from the rows themselves, not from their views
         observation = self.row_statistics.observe(rows.ids[own], labels[own], logits.detach()[own])
         self.record(Observation(*self.gather(observation, rows)))
-        self.log_term("loss_ce", loss)
+        # Of a compiled model it may lie where CUDA graphs write the loss of the next step.
+        self.log_term("loss_ce", loss.detach().clone() if self.args.torch_compile else loss)
         return loss, outputs
 
     def record(self, observation: Observation) -> None:

@@ -25,18 +25,21 @@ class RowWeights:
         config: which weighting, and its warm-up.
         num_labels: number of labels.
         num_rows: number of rows of the training set.
+        device: where predictions are counted; that of the averaged margins.
 
     Example:
         >>> weights = RowWeights(config, num_labels=4, num_rows=100)  # doctest: +SKIP
         >>> weights.of_batch(buffer, row_ids, labels, row_ids, epoch=2.0)  # doctest: +SKIP
     """
 
-    def __init__(self, config: "LaneConfig", num_labels: int, num_rows: int) -> None:
+    def __init__(
+        self, config: "LaneConfig", num_labels: int, num_rows: int, device: torch.device | str | None = None
+    ) -> None:
         self._config = config
         self._num_labels = num_labels
         self._mixture: Mixture | None = None
         self._mixture_epoch = -1
-        self._learned = LearnedLabels(num_labels)
+        self._learned = LearnedLabels(num_labels, device)
         self._shares = torch.ones(num_labels)  # how far each label was learned at the last fit
         # The weights of all rows as they were at the start of the epoch, if they come from the posterior.
         self._posterior = torch.ones(num_rows if config.weighting == "posterior" else 0)
@@ -76,18 +79,20 @@ class RowWeights:
         if self._config.weighting == "posterior":
             self._posterior = self._posterior.to(row_ids.device)
             return self._posterior[row_ids]
-        averages = buffer.average(row_ids).to(row_ids.device)
+        # Where the averages are, as the batch may lie on a device without float64.
+        averages = buffer.average(row_ids)
         if self._config.weighting == "mixture":
             if self._mixture is None:  # no row has had a finite margin yet
-                return torch.ones_like(averages)
-            weights = label_probability(averages, _moved(self._mixture, row_ids.device), labels)
-            return self._waiting(weights, labels, self._shares.to(row_ids.device))
+                return torch.ones_like(averages).to(row_ids.device)
+            labels = labels.to(buffer.device)
+            weights = label_probability(averages, _moved(self._mixture, buffer.device), labels)
+            return self._waiting(weights, labels, self._shares.to(buffer.device)).to(row_ids.device)
         if self._config.statistics == "batch":
             counted = (all_row_ids != PADDING_ID) & first_occurrences(all_row_ids)
             stats = negative_stats(buffer.average(all_row_ids.clamp_min(0)), counted.to(buffer.device))
         else:
             stats = buffer.negative_stats()
-        return self._gaussian(averages, stats)
+        return self._gaussian(averages, stats).to(row_ids.device)
 
     def of_all(self, buffer: AlmBuffer, statistics: RowStatistics) -> Tensor:
         """Return the weights `[num_rows]` that the averages as they stand now give; 1 for rows never seen.

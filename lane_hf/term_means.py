@@ -34,9 +34,9 @@ class TermMeans:
         self._steps += 1
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add a number of this step: a tensor without dimensions, which nobody changes afterwards."""
+        """Add a number of this step: a tensor without dimensions, or `[D]`, one for each device of DataParallel."""
         values = self._values.setdefault(name, [])
-        values.append(value.detach().float())
+        values.append(value.detach().float() if value.dim() == 0 else value.detach().float().mean())
         if len(values) >= _AT_ONCE:
             self._values[name] = [_sum(values)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from .buffer import AlmBuffer
@@ -132,15 +133,17 @@ class LaneTrainer(JointTrainer):
             checkpoint_activations(self._given_auxiliary, self.args.gradient_checkpointing_kwargs)
         return self._given_auxiliary
 
-    def _prepare_for_training(self, max_steps: int, *args: Any, **kwargs: Any) -> Any:
-        self._warn_if_weights_never_apply(max_steps)
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        self._warn_if_weights_never_apply(max_steps, self.epochs_of(max_steps, train_dataloader))
         self._contrasts = self.args.contrastive != "none" and max_steps >= self.args.contrastive_min_steps
-        return super()._prepare_for_training(max_steps, *args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
-    def _warn_if_weights_never_apply(self, max_steps: int) -> None:
-        warmup, epochs = self.args.weighting_warmup, self.args.num_train_epochs
+    def _warn_if_weights_never_apply(self, max_steps: int, epochs: float) -> None:
+        warmup = self.args.weighting_warmup
         name = None
-        if self.args.max_steps <= 0 and warmup >= epochs:
+        if warmup >= epochs:
             name = f"weighting_warmup={warmup:g} covers all {epochs:g} epochs"
         elif self.args.weighting_warmup_steps >= max_steps:
             name = f"weighting_warmup_steps={self.args.weighting_warmup_steps} covers all {max_steps} steps"
@@ -286,7 +289,7 @@ class LaneTrainer(JointTrainer):
         if self.args.is_neutral:
             return
         self.alm = AlmBuffer(len(self.train_dataset), device=self.state_device)
-        self.row_weights = RowWeights(self.args, self.num_labels, len(self.train_dataset))
+        self.row_weights = RowWeights(self.args, self.num_labels, len(self.train_dataset), self.state_device)
         by_class = self.args.similarity == "class" and self.args.auxiliary != "none"
         self.similarity = ClassSimilarity(self.num_labels, self.args.device) if by_class else None
 

@@ -104,6 +104,17 @@ def test_trainings_of_fewer_steps_are_not_averaged(tmp_path: Path, monkeypatch: 
     assert_close(weights_of(trainer.model), notes.trained[-1])
 
 
+def test_trainings_of_so_many_steps_that_end_in_the_first_epoch_are_not_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(averaging_trainer, "MIN_STEPS", 2)
+    notes = Notes()
+    trainer = make_trainer(tmp_path, callbacks=[notes], **{**OPTIONS, "max_steps": 7})
+    with pytest.warns(UserWarning, match="when this training of 7 steps is over: nothing is averaged"):
+        trainer.train()
+    assert_close(weights_of(trainer.model), notes.trained[-1])
+
+
 def test_evaluations_checkpoints_and_the_best_model_are_averages(tmp_path: Path) -> None:
     notes, rows = Notes(), dataset_for("bert", 24, seed=1)
     saving = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}

@@ -196,6 +196,18 @@ def test_good_labels_pass(labels: Any) -> None:
     check_batch_labels({"x": 1, "target": labels}, ["labels", "target"], 3, torch.arange(4))
 
 
+def test_labels_on_a_device_are_fetched_from_there() -> None:
+    class OnDevice(torch.Tensor):
+        def numpy(self, **_: Any) -> Any:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()")
+
+        def cpu(self, **_: Any) -> torch.Tensor:
+            return self.as_subclass(torch.Tensor)
+
+    labels = torch.tensor(GOOD).as_subclass(OnDevice)
+    assert check_labels(labels, 3, "target").tolist() == GOOD
+
+
 def test_labels_without_a_row_give_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"2 of 4 labels have no row in the training set \(label 1, 3\)"):
         check_labels([0, 2, 2], 4, "target")

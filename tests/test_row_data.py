@@ -1,6 +1,7 @@
 """Row ids: every example keeps its own, through fetching, workers, shuffling and any collator."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from datasets import Dataset
 from tiny import make_text_dataset
 from torch.utils.data import DataLoader, Subset
+from training import dataset_for, make_trainer
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast, default_data_collator
 
+from lane_hf import RowTrainer
 from lane_hf.errors import InputError
 from lane_hf.row_data import ROW_ID, Row, RowCollator, RowDataset
 
@@ -179,6 +182,34 @@ def test_the_epoch_reaches_workers_that_live_on(workers: int) -> None:
     assert rows[3].epoch == 2
 
 
+def test_a_data_set_that_wants_to_know_the_epoch_is_told(tmp_path: Path) -> None:
+    class Epochs(ListRows):
+        epoch = -1
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            met.append(self.epoch)
+            return {**examples[index], "labels": self.labels[index]}
+
+    met: list[int] = []
+    texts = dataset_for("bert", num_rows=16)
+    examples = [{name: texts[row][name] for name in ("input_ids", "attention_mask")} for row in range(16)]
+    make_trainer(tmp_path, kind=RowTrainer, train_dataset=Epochs(16), num_train_epochs=3).train()
+    assert met == [epoch for epoch in range(3) for _ in range(16)]
+
+
 def test_a_batch_without_labels_is_refused() -> None:
     with pytest.raises(InputError, match="no labels: expected one of 'labels', 'label', found 'x'"):
         RowCollator(default_data_collator, NAMES, 3)([Row({"x": 1}, 0)])
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32])
+def test_labels_of_small_types_become_int64(dtype: torch.dtype) -> None:
+    def collate(examples: Sequence[Any]) -> dict[str, Any]:
+        return {"label": torch.tensor(examples).to(dtype), "labels": None, "mask": torch.tensor(examples) > 0}
+
+    batch = RowCollator(collate, NAMES, 2)([Row(1, 0), Row(0, 1)])
+    assert (batch["label"].dtype, batch["label"].tolist()) == (torch.int64, [1, 0])
+    assert batch["mask"].dtype == torch.bool

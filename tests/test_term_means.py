@@ -43,6 +43,16 @@ def test_taking_begins_anew_and_gradients_are_not_kept() -> None:
     assert means.take(ONE_PROCESS) == {"loss": 1.0}
 
 
+@pytest.mark.parametrize("steps", [1, 64, 130])
+def test_of_a_number_for_each_device_the_mean_counts(steps: int) -> None:
+    values = torch.randn(steps, 3, generator=torch.Generator().manual_seed(steps))
+    means = TermMeans()
+    for value in values:
+        means.count_step()
+        means.add("loss", value)
+    assert means.take(ONE_PROCESS) == {"loss": pytest.approx(values.double().mean().item(), abs=2e-6)}
+
+
 def test_only_few_numbers_are_kept() -> None:
     means = TermMeans()
     for _ in range(500):

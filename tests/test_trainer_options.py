@@ -1,6 +1,7 @@
 """LaneTrainer in every model family and with every option: everything learns, every number is finite."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,14 @@ def test_a_warm_up_that_covers_the_training_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"weighting_warmup=2 covers all 2 epochs"):
         trainer.train()
     assert set(logged(trainer, "lane/mean_weight")) == {1.0}
+
+
+def test_a_warm_up_that_covers_a_training_of_so_many_steps_is_said(tmp_path: Path) -> None:
+    shape = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}  # 8 steps in an epoch
+    trainer = make_trainer(tmp_path, weighting_warmup=1.5, max_steps=12, **shape)
+    with pytest.warns(UserWarning, match=r"weighting_warmup=1.5 covers all 1.5 epochs"):
+        trainer.train()
+    assert set(logged(trainer, "lane/mean_weight")) == {1.0}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="weighting_warmup")
+        make_trainer(tmp_path, weighting_warmup=1.5, max_steps=13, num_train_epochs=1, **shape).train()

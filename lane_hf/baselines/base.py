@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..buffer import AlmBuffer
 from ..joint_trainer import JointTrainer
@@ -60,17 +61,19 @@ class BaselineTrainer(JointTrainer):
     warmup: tuple[str, str] | None = None
     """Option for how many epochs of plain cross-entropy come first, and what never happens if no others follow."""
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
         if self.warmup is not None:
             option, consequence = self.warmup
-            length, epochs = getattr(self.args, option), self.args.num_train_epochs
-            if self.args.max_steps <= 0 and length >= epochs:
+            length, epochs = getattr(self.args, option), self.epochs_of(max_steps, train_dataloader)
+            if length >= epochs:
                 warnings.warn(
                     f"{option}={length:g} covers all {epochs:g} epochs: {consequence}. Train longer, or lower "
                     f"{option}",
                     stacklevel=2,
                 )
-        return super()._prepare_for_training(*args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the method's loss, a scalar mean over the entries of the batch."""

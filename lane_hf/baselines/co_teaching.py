@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from ..buffer import check_state
 from ..margins import finite_rows
@@ -167,14 +168,16 @@ class CoTeachingTrainer(PairTrainer):
     has_own_score = True
     forget_rate: ForgetRate = None  # type: ignore[assignment]  # until training
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if self.args.forget_rate is None and self.args.max_steps <= 0 and self.args.num_train_epochs <= 1:
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.args.forget_rate is None and self.epochs_of(max_steps, train_dataloader) <= 1:
             warnings.warn(
                 "forget_rate is estimated after the first epoch, and there is no other: no row is ever left out. "
                 "Train longer, or give forget_rate",
                 stacklevel=2,
             )
-        return super()._prepare_for_training(*args, **kwargs)
+        return super()._prepare_for_training(max_steps, train_dataloader, *args, **kwargs)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the sum of both networks' mean loss on the rows that the other has chosen."""

@@ -283,7 +283,8 @@ class NoiseLayerTrainer(BaselineTrainer):
             if (self.state.epoch or 0.0) >= self.args.noise_layer_warmup / 2:
                 own = slice(None, None, self.views_per_row)
                 predicted = torch.where(batch.finite > 0, batch.logits.argmax(dim=1), -1)[own]
-                self.confusion.add(*self.gather((predicted,), batch.rows), batch.step_labels)
+                (everyone,) = self.gather((predicted,), batch.rows)
+                self.confusion.add(everyone, batch.step_labels)
             losses = F.cross_entropy(batch.logits, batch.labels, reduction="none")
             # Data parallelism waits for the gradient of every parameter.
             return batch.mean(losses) + 0 * log_given.sum()

@@ -60,10 +60,12 @@ def test_a_training_too_short_for_its_method_is_warned_of(
 ) -> None:
     with pytest.warns(UserWarning, match=said):
         make(method, tmp_path, num_train_epochs=1).train()
+    with pytest.warns(UserWarning, match=said.replace("all 1 epochs", "all 0.125 epochs")):
+        make(method, tmp_path, max_steps=1).train()
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=said.partition("=")[0].partition(" ")[0])
         make(method, tmp_path, num_train_epochs=1, **remedy).train()
-        make(method, tmp_path, num_train_epochs=1, max_steps=1).train()
+        make(method, tmp_path, max_steps=9).train()
 
 
 @pytest.mark.parametrize("method", STAGES)

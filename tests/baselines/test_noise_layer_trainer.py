@@ -182,12 +182,13 @@ def test_rows_that_were_only_seen_in_the_warmup_have_no_score(tmp_path: Path) ->
     assert table["score"][:24].is_monotonic_increasing
 
 
-def test_a_run_that_ends_in_its_warmup_ranks_by_margin_and_says_so(tmp_path: Path) -> None:
-    trainer = make(tmp_path, noise_layer_warmup=2.0)
+@pytest.mark.parametrize("length", [{}, {"max_steps": 12}], ids=["epochs", "steps"])
+def test_a_run_that_ends_in_its_warmup_ranks_by_margin_and_says_so(tmp_path: Path, length: dict[str, int]) -> None:
+    trainer = make(tmp_path, noise_layer_warmup=2.0, **length)
     with pytest.warns(UserWarning, match="the noise layer is never used"):
         trainer.train()
     assert torch.equal(trainer.row_scores().scores, trainer.row_statistics.average_margin())
-    plain = make_trainer(tmp_path / "plain", kind=Trainer, args_kind=TrainingArguments)
+    plain = make_trainer(tmp_path / "plain", kind=Trainer, args_kind=TrainingArguments, **length)
     plain.train()
     assert_same_weights(trainer.model, plain.model, rtol=1e-4, atol=1e-5)
     assert torch.equal(trainer.auxiliary_model.bias, NoiseLayer(4).bias)
