@@ -9,7 +9,7 @@ from other_device import MPS, OnOther, OtherDevice
 from torch import Tensor
 from training import arguments
 
-from lane_hf.baselines.noise_layer import SoftConfusion
+from lane_hf.baselines.noise_layer import Confusion
 from lane_hf.buffer import AlmBuffer
 from lane_hf.row_statistics import RowStatistics
 from lane_hf.row_weights import RowWeights
@@ -69,9 +69,9 @@ def test_weights_are_those_of_the_processor(tmp_path: Path, options: dict[str, A
 
 
 def test_confusions_are_counted_in_main_memory() -> None:
-    ours, theirs = SoftConfusion(LABELS), SoftConfusion(LABELS)
+    ours, theirs = Confusion(LABELS), Confusion(LABELS)
     for _, labels, logits in batches(40, torch.device("cpu")):
-        theirs.add(logits.softmax(dim=1), labels)
+        theirs.add(logits.argmax(dim=1), labels)
         with OtherDevice():
-            ours.add(logits.to(MPS).softmax(dim=1), labels.to(MPS))
+            ours.add(logits.to(MPS).argmax(dim=1), labels.to(MPS))
     assert torch.equal(ours.log_theta(), theirs.log_theta())
