@@ -36,9 +36,15 @@ def hidden_size(model: nn.Module) -> int:
     """Return the size of the embedding that the head reads.
 
     Raises:
-        InputError: the configuration does not say.
+        InputError: neither the head nor the configuration says.
     """
-    config = getattr(base_classifier(model), "config", None)
+    classifier = base_classifier(model)
+    score = getattr(classifier, "score", None)
+    if isinstance(score, nn.Module):  # decoder classifiers call their head so: its first layer reads the embedding
+        for layer in score.modules():
+            if isinstance(layer, nn.Linear):
+                return layer.in_features  # not always the hidden size: OPT projects its last states
+    config = getattr(classifier, "config", None)
     if config is not None:
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         for candidate in (text_config, config):

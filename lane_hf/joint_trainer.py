@@ -49,6 +49,8 @@ class JointTrainer(RowTrainer):
         super().__init__(*args, **kwargs)
         self.auxiliary_model: nn.Module | None = None
         self._classifier_of_auxiliary: nn.Module | None = None
+        self._last_kind: str | None = None
+        self._given_optimizer: Any = self.optimizer
         if self.has_two_networks:
             self._check_engine()
 
@@ -61,6 +63,11 @@ class JointTrainer(RowTrainer):
     def auxiliary_stride(self) -> int:
         """The second network sees one of so many entries of a batch: here the rows without their views."""
         return self.views_per_row
+
+    @property
+    def kind_of_second(self) -> str:
+        """What the second network is by these arguments; in a run with another kind than the last it starts anew."""
+        return ""
 
     def make_second_network(self, classifier: nn.Module) -> nn.Module | None:
         """Return a fresh second network for a classifier, or None; called once for each classifier."""
@@ -124,16 +131,32 @@ class JointTrainer(RowTrainer):
         joint = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
         return joint if isinstance(joint, JointModel) else None
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.has_two_networks:
-            # That of an earlier run with other arguments, as in a search, would be saved and missed in the optimizer.
+    def _forget_networks_of_another_kind(self) -> None:
+        """Drop what is left of a run with other arguments, as in a search: it would be trained, saved or missed."""
+        kind = self.kind_of_second if self.has_two_networks else "none"
+        is_another = self._last_kind not in (None, kind)
+        if self.joint_model is not None and (is_another or not self.has_two_networks):
+            if self.is_fsdp_enabled:
+                raise InputError(
+                    "FSDP has sharded the networks of the last run together, and these arguments name others: make a "
+                    "new trainer, or pass model_init"
+                )
+            self.model_wrapped = self.model
+        if is_another:
             self.auxiliary_model = self._classifier_of_auxiliary = None
+            self.optimizer = self._given_optimizer
+        self._last_kind = kind
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        self._forget_networks_of_another_kind()
+        if not self.has_two_networks:
             return super()._prepare_for_training(*args, **kwargs)
         classifier, joint = self.model, self.joint_model
         if joint is None or joint.model is not classifier:
             joint = self.model_wrapped = self.make_joint(classifier)
         else:  # train() is called again, and both networks are wrapped already
             joint.ask_for_embeddings(self.needs_embeddings)
+            joint.auxiliary_stride = self.auxiliary_stride
         with self._model_is(joint):
             return super()._prepare_for_training(*args, **kwargs)
 

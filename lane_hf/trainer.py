@@ -122,9 +122,14 @@ class LaneTrainer(JointTrainer):
         """The auxiliary network sees one of so many entries of a batch."""
         return 1 if self.args.auxiliary_on_views else self.views_per_row
 
+    @property
+    def kind_of_second(self) -> str:
+        """What the auxiliary network is."""
+        return self.args.auxiliary if self._given_auxiliary is None or self.args.auxiliary == "none" else "given"
+
     def make_second_network(self, classifier: nn.Module) -> nn.Module | None:
         """Return the auxiliary network that was given, as it was then, or one of the kind that the arguments name."""
-        if self._given_auxiliary is None:
+        if self._given_auxiliary is None or self.kind_of_second != "given":
             kind, seed = self.args.auxiliary, self.args.seed + 1
             return make_auxiliary(classifier, kind, self.num_labels, seed, share_frozen=not self.is_fsdp_enabled)
         if self._given_auxiliary_state is not None:

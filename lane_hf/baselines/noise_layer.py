@@ -247,6 +247,11 @@ class NoiseLayerTrainer(BaselineTrainer):
         """The layer sees every entry of a batch, views as well."""
         return 1
 
+    @property
+    def kind_of_second(self) -> str:
+        """Which noise layer it is."""
+        return self.args.noise_layer
+
     def make_second_network(self, classifier: nn.Module) -> NoiseLayer:
         """Return a layer that starts from `initial_noise`."""
         size = hidden_size(classifier) if self.args.noise_layer == "complex" else None
