@@ -16,9 +16,9 @@ from .hub.card_facts import (
     training_facts,
 )
 from .methods import METHODS, method_of
-from .packaged_model import hub_id_of
+from .packaged_model import hub_id_of, is_path
 from .report.run_record import RunRecord, read_run
-from .run_command import command_of
+from .run_command import command_of, is_local
 
 
 def facts_of_run(folder: str | Path, name: str | None = None, baseline: str | Path | None = None) -> CardFacts:
@@ -46,7 +46,11 @@ def facts_of_run(folder: str | Path, name: str | None = None, baseline: str | Pa
         method=method,
         labels=label_facts(record.issues, injected_noise(record)),
         label_names=record.issues.label_names or [],
-        base_model=hub_id_of(record.settings.get("ModelArguments", {}).get("model_name_or_path"), default=True),
+        base_model=hub_id_of(
+            record.settings.get("ModelArguments", {}).get("model_name_or_path"),
+            default=True,
+            is_local=is_local(record.settings, "model_name_or_path"),
+        ),
         dataset=dataset,
         dataset_id=dataset_id,
         scores=scores_of(record.metrics),
@@ -74,6 +78,7 @@ def _dataset_of(record: RunRecord) -> tuple[str | None, str | None]:
     name = data.get("dataset") or "demo"
     if name in registered():
         return name, entry(name).hub_id
-    if Path(name).exists():  # a folder of the user's, whose path is nobody's business
+    local = is_local(record.settings, "dataset")
+    if is_path(name) if local is None else local:  # a folder of the user's, whose path is nobody's business
         return "a table that is not public", None
     return name, name if "/" in name else None

@@ -49,6 +49,9 @@ def run_settings(model: ModelArguments, data: DataArguments, config: RunConfig) 
     # What the name of a method says already is no argument, but it belongs to what was done.
     settings["RunConfig"] |= METHODS[config.method].fixed
     settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    # Noted now: from another folder, or another day, nobody can tell a relative path from an id of the Hub.
+    named = {"model_name_or_path": model.model_name_or_path, "dataset": data.dataset}
+    settings["local_paths"] = [name for name, value in named.items() if value and Path(value).exists()]
     settings["processes"] = config.world_size
     settings["hardware"] = hardware_in_words()
     return settings

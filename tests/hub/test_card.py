@@ -1,6 +1,8 @@
 """Model cards: everything that was measured is there, and nothing else."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +215,43 @@ def test_the_command_leaves_out_what_is_so_by_itself() -> None:
     expected = "lane train --dataset org/set --test_file test.csv --train_file rows.csv"
     assert sorted(command_of(files).split()) == sorted(expected.split())
     assert command_of({"ModelArguments": {"model_name_or_path": "/home/me/encoder"}}).endswith(" encoder")
+    options = {"RunConfig": {"lr_scheduler_kwargs": {"min_lr": 1e-05}}}
+    words = shlex.split(command_of(options))
+    assert words[2] == "--lr_scheduler_kwargs"
+    assert json.loads(words[3]) == {"min_lr": 1e-05}
+    assert parse(words[2:])[2].lr_scheduler_kwargs == {"min_lr": 1e-05}
+
+
+@pytest.mark.parametrize("local", [None, []])
+def test_an_id_of_the_hub_is_shown_whole(local: Any) -> None:
+    models = {"model_name_or_path": "BAAI/bge-small-en-v1.5"}
+    settings = {"ModelArguments": models, "DataArguments": {"dataset": "org/set-v1.5"}, "local_paths": local}
+    assert command_of(settings) == "lane train --model_name_or_path BAAI/bge-small-en-v1.5 --dataset org/set-v1.5"
+
+
+def test_folders_of_the_users_are_shown_by_their_name_only() -> None:
+    folder = "clients/acme/release"
+    data = {"data_dir": folder, "train_file": "clients/acme/rows", "text_column": "body/text"}
+    command = command_of({"ModelArguments": {"cache_dir": "acme/cache"}, "DataArguments": data})
+    assert command == "lane train --cache_dir cache --data_dir release --train_file rows --text_column body/text"
+    for model in (folder, "./acme", "~/acme"):
+        shown = command_of({"ModelArguments": {"model_name_or_path": model}}).split()[-1]
+        assert shown == Path(model).name
+    local = {"ModelArguments": {"model_name_or_path": "acme/bert"}, "DataArguments": {"dataset": "acme/rows"}}
+    local["local_paths"] = ["model_name_or_path", "dataset"]
+    assert command_of(local) == "lane train --model_name_or_path bert --dataset rows"
+
+
+def test_a_folder_stays_one_when_the_card_is_written_elsewhere(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = job.data()
+    monkeypatch.chdir(job.model.parents[1])
+    model = str(job.model.relative_to(job.model.parents[1]))
+    assert job(train_file=train, model_name_or_path=model).status == 0
+    assert job.settings()["local_paths"] == ["model_name_or_path"]
+    monkeypatch.chdir(job.output_dir)
+    facts = facts_of_run(job.output_dir)
+    assert facts.base_model is None
+    assert model not in facts.command
 
 
 def test_a_folder_of_the_users_is_no_name_of_a_data_set(tmp_path: Path) -> None:
@@ -222,3 +261,5 @@ def test_a_folder_of_the_users_is_no_name_of_a_data_set(tmp_path: Path) -> None:
     assert named(str(tmp_path)) == ("a table that is not public", None)
     assert named("org/set") == ("org/set", "org/set")
     assert named("demo") == ("demo", None)
+    settings = {"DataArguments": {"dataset": "acme/rows"}, "local_paths": ["dataset"]}
+    assert _dataset_of(RunRecord(issues=None, settings=settings)) == ("a table that is not public", None)
