@@ -15,7 +15,7 @@ from training import dataset_for, make_trainer
 
 from lane_hf import LaneConfig, LaneTrainer
 from lane_hf.hub.card import _method_of, card_of_trainer, render
-from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
+from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of, training_facts
 from lane_hf.report.estimates import NoiseRate
 from lane_hf.report.run_record import RunRecord
 from lane_hf.run_arguments import parse
@@ -142,6 +142,11 @@ def test_departures_are_those_of_the_fields(tmp_path: Path, preset: Any) -> None
     differ = {name: (value, getattr(paper, name)) for name, value in options.items() if value != getattr(paper, name)}
     assert departures_of(options) == differ
     assert bool(differ) == (preset is LaneConfig)
+
+
+def test_settings_that_are_zero_are_said() -> None:
+    zeros = {"warmup_steps": 0, "weight_decay": 0.0, "seed": 0}
+    assert training_facts({**zeros, "bf16": False, "fp16": None, "max_steps": -1}) == zeros
 
 
 def test_scores_of_both_splits() -> None:
