@@ -47,15 +47,17 @@ def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         What was done, in words and as facts: `card` and `files` after a dry run, else `repo_id` and `commit`.
 
     Raises:
-        InputError: the folder holds no finished run with its model.
+        InputError: the folder holds no finished run with its model, or the Hub takes no such name.
         HubError: the Hub refused, or could not be reached.
     """
     from ..hub.card import render
-    from ..hub.upload import CARD_FILE, MODEL_FILES, hub_errors_named, upload_model
+    from ..hub.upload import CARD_FILE, MODEL_FILES, check_repo_id, hub_errors_named, upload_model
     from ..run_card import facts_of_run
 
     folder = Path(arguments.run_dir)
     facts = facts_of_run(folder, arguments.repo_id, arguments.baseline)
+    name = arguments.repo_id or folder.absolute().name
+    check_repo_id(name, "--repo_id")
     files = sorted(path.name for path in folder.iterdir() if any(fnmatch(path.name, each) for each in MODEL_FILES))
     if not any(name.endswith(".safetensors") for name in files) or "config.json" not in files:
         raise InputError(f"{folder}: it holds no model (config.json and model.safetensors): the run is not done")
@@ -68,7 +70,6 @@ def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         return words, {"card": str(folder / CARD_FILE), "files": files}
     from huggingface_hub import HfApi
 
-    name = arguments.repo_id or folder.absolute().name
     with hub_errors_named(f"{name} could not be uploaded", f"The model is complete in {folder}: try again"):
         made = HfApi().create_repo(name, private=arguments.private or None, exist_ok=True)
         done = upload_model(folder, made.repo_id, commit_message="Upload with lane push", revision=arguments.revision)
