@@ -8,7 +8,7 @@ from typing import Any
 
 from .packaged_model import is_path
 
-_GROUPS = ("ModelArguments", "DataArguments", "RunConfig")
+GROUPS = ("ModelArguments", "DataArguments", "RunConfig")
 _NOT_SHOWN = (
     "output_dir",
     "logging_dir",
@@ -38,9 +38,9 @@ def command_of(settings: dict[str, Any]) -> str:
     run = settings.get("RunConfig", {})
     method = run.get("method", "lane")
     words = ["lane", "train", *(["--method", method] if method != "lane" else [])]
-    for group, defaults in zip(_GROUPS, _defaults(method), strict=True):
+    for group, defaults in zip(GROUPS, _defaults(method), strict=True):
         for name, value in settings.get(group, {}).items():
-            if name in _NOT_SHOWN or name not in defaults or value is None or _same(value, defaults[name]):
+            if name in _NOT_SHOWN or name not in defaults or value is None or same(value, defaults[name]):
                 continue
             words += [f"--{name}", *_words(name, value, is_local(settings, name))]
     return shlex.join(words)
@@ -54,8 +54,14 @@ def _defaults(method: str) -> tuple[dict[str, Any], ...]:
     return tuple(group.to_dict() if hasattr(group, "to_dict") else vars(group) for group in groups)
 
 
-def _same(value: Any, default: Any) -> bool:
-    return value == default or str(value) == str(default)
+def same(value: Any, other: Any) -> bool:
+    """Return whether two values of an argument are the same, one of which may have been written as JSON.
+
+    Example:
+        >>> same(0.5, "0.5"), same(1, 2)
+        (True, False)
+    """
+    return bool(value == other or str(value) == str(other))
 
 
 def is_local(settings: dict[str, Any], name: str) -> bool | None:

@@ -36,3 +36,71 @@ def test_a_folder_whose_name_the_hub_does_not_take_needs_another(done: Run, refu
     assert "cannot be called 'my run'" in refused("push", folder, "--dry_run")
     assert not (folder / "README.md").exists()
     assert json.loads(lane("push", folder, "--repo_id", "user/model", "--dry_run", "--json"))["files"]
+
+
+# ---- The baseline ----
+
+
+@pytest.fixture
+def plain(done: Run) -> Run:
+    """Ordinary fine-tuning on the same data."""
+    baseline = Run(done.folder.with_name("plain"))
+    baseline.settings["DataArguments"]["train_file"] = str(done.train_file)
+    baseline.settings["RunConfig"]["method"] = "plain"
+    baseline.write("run_config.json", baseline.settings)
+    baseline.write("metrics.json", {"test_accuracy": 0.375})
+    return baseline
+
+
+def test_the_scores_of_the_baseline_stand_beside_the_models(done: Run, plain: Run, lane: Lane) -> None:
+    lane("push", done.folder, "--dry_run", "--baseline", plain.folder)
+    assert "| Accuracy | 0.750 | 0.375 |" in (done.folder / "README.md").read_text()
+
+
+OTHER = {
+    "method": ("RunConfig", "method", "gce", "this is a run with method gce"),
+    "epochs": ("RunConfig", "num_train_epochs", 9.0, "has num_train_epochs 9.0, but the run has 4.0"),
+    "encoder": (
+        "ModelArguments",
+        "model_name_or_path",
+        "org/large",
+        "has model_name_or_path org/large, but the run has org/small",
+    ),
+    "test data": (
+        "DataArguments",
+        "test_file",
+        "/data/other.csv",
+        "has test_file /data/other.csv, but",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHER.values(), ids=OTHER)
+def test_a_run_of_something_else_is_no_baseline(
+    done: Run, plain: Run, refused: Lane, other: tuple[str, str, object, str]
+) -> None:
+    group, name, value, message = other
+    more = {"RunConfig": {"num_train_epochs": 4.0}, "ModelArguments": {"model_name_or_path": "org/small"}}
+    more["DataArguments"] = {"test_file": "/data/test.csv"}
+    for run in (done, plain):
+        for each, values in more.items():
+            run.settings.setdefault(each, {}).update(values)
+        run.write("run_config.json", run.settings)
+    plain.settings[group][name] = value
+    plain.write("run_config.json", plain.settings)
+    said = refused("push", done.folder, "--dry_run", "--baseline", plain.folder)
+    assert said.startswith(f"{plain.folder}: ")
+    assert message in said
+    assert not (done.folder / "README.md").exists()
+
+
+def test_a_run_on_other_labels_is_no_baseline(done: Run, plain: Run, refused: Lane) -> None:
+    plain.change_issues(text=plain.issues["text"] + ".")
+    assert "other rows or labels" in refused("push", done.folder, "--dry_run", "--baseline", plain.folder)
+    given = plain.issues["given_label"].copy()
+    given.iloc[0] = "dog" if given.iloc[0] != "dog" else "cow"
+    plain.change_issues(given_label=given)
+    said = refused("push", done.folder, "--dry_run", "--baseline", plain.folder)
+    assert "was trained on other rows or labels" in said
+    (plain.folder / "run_config.json").unlink()
+    assert "no run of lane train" in refused("push", done.folder, "--dry_run", "--baseline", plain.folder)

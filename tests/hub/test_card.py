@@ -191,10 +191,12 @@ def test_a_class_of_the_users_is_called_by_its_own_name() -> None:
 def test_the_card_of_a_run_repeats_its_figures_and_its_command(job: Job) -> None:
     given = {"train_file": job.data(), "test_file": job.data("test.csv", seed=1), "label_noise": 0.25, "seed": 5}
     assert job(**given, method="gce", gce_q=0.5).status == 0
-    facts = facts_of_run(job.output_dir, "user/model", baseline=job.output_dir)
+    baseline = job.folder / "plain"
+    assert job(**given, method="plain", output_dir=baseline).status == 0
+    facts = facts_of_run(job.output_dir, "user/model", baseline=baseline)
     metrics = job.metrics()
     assert facts.scores["test"]["Accuracy"] == metrics["test_accuracy"]
-    assert facts.baseline == facts.scores
+    assert facts.baseline == scores_of(job.metrics(baseline))
     assert facts.detection["AUROC"] == metrics["detection_auroc"]
     assert facts.labels.injected == ("uniform", 0.25)
     assert facts.labels.rows == 32
