@@ -37,6 +37,7 @@ from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_card import facts_of_run
+from .run_checks import check_best_metric, check_optimizer
 from .run_data import given_distances, make_collator, noise_rate, prepare_data
 from .run_files import make_output_dir, remove_earlier, run_settings, write_json
 from .run_progress import RunProgress
@@ -126,6 +127,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         >>> result.metrics["train_loss"], len(result.issues)  # doctest: +SKIP
     """
     use_all_cores(config)
+    check_best_metric(config)
     data = prepare_data(data_args, config)
     output_dir = make_output_dir(config)
     checkpoint = find_checkpoint(config)
@@ -133,6 +135,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     _announce(config)
     set_seed(config.seed)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
+    check_optimizer(config, model)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(
             data,
