@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cli_runs import Run
@@ -36,6 +37,30 @@ def test_a_folder_whose_name_the_hub_does_not_take_needs_another(done: Run, refu
     assert "cannot be called 'my run'" in refused("push", folder, "--dry_run")
     assert not (folder / "README.md").exists()
     assert json.loads(lane("push", folder, "--repo_id", "user/model", "--dry_run", "--json"))["files"]
+
+
+def test_a_dry_run_names_all_that_would_be_uploaded(done: Run, lane: Lane) -> None:
+    files = ["README.md", "config.json", "model.safetensors"]
+    assert json.loads(lane("push", done.folder, "--dry_run", "--json"))["files"] == files
+    (done.folder / "training_args.json").write_text("{}")
+    assert json.loads(lane("push", done.folder, "--dry_run", "--json"))["files"] == [*files, "training_args.json"]
+
+
+def test_a_model_that_was_trained_in_python_keeps_its_card(tmp_path: Path, lane: Lane, refused: Lane) -> None:
+    """What `trainer.push_to_hub()` leaves if the Hub is down: no run of `lane train`, but model and card."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    assert "holds no label_issues.parquet" in refused("push", folder, "--dry_run")
+    (folder / "README.md").write_text("of the trainer")
+    said = lane("push", folder, "--dry_run")
+    assert said.startswith(f"Card as it is: {folder / 'README.md'}. Would be uploaded: README.md, config.json, ")
+    assert (folder / "README.md").read_text() == "of the trainer"
+    for option in ("--language", "--license", "--baseline"):
+        assert f"leave {option} out" in refused("push", folder, "--dry_run", option, "en")
+    (folder / "model.safetensors").unlink()
+    assert "it holds no model" in refused("push", folder, "--dry_run")
 
 
 # ---- The baseline ----
