@@ -12,6 +12,10 @@ author={Pedregosa, F. and others}, journal={Journal of Machine Learning Research
 year={2011}}"""
 
 
+METRICS = ("accuracy", "f1_macro", "f1_weighted")
+"""What [`compute_metrics`] gives."""
+
+
 class ClassificationMetrics(evaluate.Metric):
     """Accuracy, macro-F1 and weighted F1 of class predictions.
 

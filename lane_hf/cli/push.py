@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Write the card and upload the model.
+    """Write the card and upload the model. A folder that no run of `lane train` made keeps the card that is there.
 
     Args:
         arguments: `run_dir` and the options of [`add_options`].
@@ -47,29 +47,49 @@ def upload(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         What was done, in words and as facts: `card` and `files` after a dry run, else `repo_id` and `commit`.
 
     Raises:
-        InputError: the folder holds no finished run with its model.
+        InputError: the folder holds no finished run with its model, or the Hub takes no such name.
         HubError: the Hub refused, or could not be reached.
     """
-    from ..hub.card import render
-    from ..hub.upload import CARD_FILE, MODEL_FILES, hub_errors_named, upload_model
-    from ..run_card import facts_of_run
+    from ..hub.upload import ARGUMENTS_FILE, CARD_FILE, MODEL_FILES, check_repo_id, hub_errors_named, upload_model
 
     folder = Path(arguments.run_dir)
-    facts = facts_of_run(folder, arguments.repo_id, arguments.baseline)
-    files = sorted(path.name for path in folder.iterdir() if any(fnmatch(path.name, each) for each in MODEL_FILES))
-    if not any(name.endswith(".safetensors") for name in files) or "config.json" not in files:
+    name = arguments.repo_id or folder.absolute().name
+    card = _card(folder, arguments)
+    check_repo_id(name, "--repo_id")
+    patterns = [*MODEL_FILES, ARGUMENTS_FILE]
+    files = sorted(path.name for path in folder.iterdir() if any(fnmatch(path.name, each) for each in patterns))
+    if not any(each.endswith(".safetensors") for each in files) or "config.json" not in files:
         raise InputError(f"{folder}: it holds no model (config.json and model.safetensors): the run is not done")
-    given = {"language": arguments.language, "license": arguments.license}
-    facts.extra |= {name: value for name, value in given.items() if value}
-    (folder / CARD_FILE).write_text(render(facts), encoding="utf-8")
+    if card is not None:
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
     files = [CARD_FILE, *files]
     if arguments.dry_run:
-        words = f"Written: {folder / CARD_FILE}. Would be uploaded: {', '.join(files)}"
+        written = "Card as it is" if card is None else "Written"
+        words = f"{written}: {folder / CARD_FILE}. Would be uploaded: {', '.join(files)}"
         return words, {"card": str(folder / CARD_FILE), "files": files}
     from huggingface_hub import HfApi
 
-    name = arguments.repo_id or folder.absolute().name
     with hub_errors_named(f"{name} could not be uploaded", f"The model is complete in {folder}: try again"):
         made = HfApi().create_repo(name, private=arguments.private or None, exist_ok=True)
         done = upload_model(folder, made.repo_id, commit_message="Upload with lane push", revision=arguments.revision)
     return f"Uploaded: {done.commit_url}", {"repo_id": made.repo_id, "commit": done.oid}
+
+
+def _card(folder: Path, arguments: argparse.Namespace) -> str | None:
+    """Return the card of a run; None if its folder is a trainer's in Python, who has written a card already."""
+    from ..hub.card import render
+    from ..hub.upload import CARD_FILE
+    from ..report.run_record import ISSUES_FILE
+    from ..run_card import facts_of_run
+
+    given = {"language": arguments.language, "license": arguments.license}
+    if (folder / CARD_FILE).is_file() and not (folder / ISSUES_FILE).exists():
+        for name, value in {**given, "baseline": arguments.baseline}.items():
+            if value:
+                raise InputError(
+                    f"{folder}: it holds no run of lane train, so its {CARD_FILE} stays as it is: leave --{name} out"
+                )
+        return None
+    facts = facts_of_run(folder, arguments.repo_id, arguments.baseline)
+    facts.extra |= {name: value for name, value in given.items() if value}
+    return render(facts)

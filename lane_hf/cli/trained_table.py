@@ -24,11 +24,13 @@ class TrainedTable(NamedTuple):
         label_column: its column of labels.
         hidden: a name for a column `row_id` of the user's, None if there is none: `lane train` numbers the rows, so
             that this column names others than the label table does.
+        text_column: its column of texts; None if that is not known.
     """
 
     rows: "pd.DataFrame"
     label_column: str
     hidden: str | None = None
+    text_column: str | None = None
 
     def shown(self, fixed: "Fixed") -> "Fixed":
         """Return a fixed table with the user's own names of the columns."""
@@ -47,7 +49,7 @@ def trained_table(record: "RunRecord", path: str | None = None, label_column: st
     Raises:
         InputError: the run does not say what it was trained on, or that is not there any more.
     """
-    from ..datasets.columns import label_column_of
+    from ..datasets.columns import label_column_of, text_column_of
     from ..datasets.tables import read_table
 
     data = group_of(record.settings, "DataArguments")
@@ -56,15 +58,26 @@ def trained_table(record: "RunRecord", path: str | None = None, label_column: st
     if path is None:
         if not data:
             raise InputError("the run does not say what it was trained on: give --table")
-        return TrainedTable(_rebuilt(record.settings), label_column or "label")
+        return TrainedTable(_rebuilt(record.settings), label_column or "label", text_column="text")
     if not Path(path).exists():
         raise InputError(f"{path}: no such file. If the table that was trained on is elsewhere, name it with --table")
     table = read_table(path)
     column = label_column or text_of(data, "label_column") or label_column_of(table)
+    texts = None
+    if text_of(data, "train_file"):  # of a data set with a name, the table that is given may have other columns
+        texts = text_of(data, "text_column") or text_column_of(table, column, _views(data))
     if not data or _ROW_ID not in table.columns:
-        return TrainedTable(table, column)
+        return TrainedTable(table, column, text_column=texts)
     hidden = "_" + max(map(str, table.columns), key=len)  # longer than any, so it is free
-    return TrainedTable(table.rename(columns={_ROW_ID: hidden}), hidden if column == _ROW_ID else column, hidden)
+    table = table.rename(columns={_ROW_ID: hidden})
+    return TrainedTable(table, hidden if column == _ROW_ID else column, hidden, hidden if texts == _ROW_ID else texts)
+
+
+def _views(data: dict[str, Any]) -> list[str]:
+    views = data.get("view_columns") or []
+    if not isinstance(views, list):
+        raise InputError("run_config.json: view_columns is no list. Restore the file as the run has written it")
+    return views
 
 
 def _rebuilt(settings: dict[str, Any]) -> "pd.DataFrame":

@@ -106,6 +106,22 @@ def label_column_of(table: pd.DataFrame) -> str:
     return _choose(table, None, "label", _FOR_LABEL, exclude=None)
 
 
+def text_column_of(table: pd.DataFrame, label_column: str, views: Sequence[str] | None = None) -> str | None:
+    """Return the column of texts that training would take, None if it would not know one.
+
+    Args:
+        table: the table.
+        label_column: its column of labels.
+        views: columns of augmented texts, which are not meant.
+
+    Example:
+        >>> text_column_of(pd.DataFrame({"text": ["a"], "label": ["no"]}), "label")
+        'text'
+    """
+    found = _found(table.drop(columns=list(views or ()), errors="ignore"), "text", _FOR_TEXT, label_column)
+    return found[0] if len(found) == 1 else None
+
+
 def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[str], exclude: str | None) -> str:
     columns = [str(column) for column in table.columns]
     if given is not None:
@@ -114,14 +130,20 @@ def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[s
                 f"there is no column {quoted(given)} in the training data: the columns are {listed(columns)}"
             )
         return given
-    remaining = [column for column in columns if column != exclude]
-    found = [column for column in remaining if column.lower() in usual]
-    if kind == "text" and not found:
-        found = [column for column in remaining if all(isinstance(cell, str | None) for cell in table[column])]
+    found = _found(table, kind, usual, exclude)
     if len(found) != 1:
         problem = "cannot tell which column holds" if found else "no column looks like"
         raise InputError(f"{problem} the {kind}s: the columns are {listed(columns)}. Say which with --{kind}_column")
     return found[0]
+
+
+def _found(table: pd.DataFrame, kind: str, usual: Sequence[str], exclude: str | None) -> list[str]:
+    """Return the columns that can be meant."""
+    remaining = [str(column) for column in table.columns if str(column) != exclude]
+    found = [column for column in remaining if column.lower() in usual]
+    if kind == "text" and not found:
+        found = [column for column in remaining if all(isinstance(cell, str | None) for cell in table[column])]
+    return found
 
 
 def _column(table: pd.DataFrame, name: str, split: str) -> list[Any]:

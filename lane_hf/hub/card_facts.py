@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..report.run_record import RunRecord
 
 _PACKAGES = ("lane_hf", "transformers", "torch", "accelerate", "datasets")
-_TRAINING = (
+TRAINING = (
     "num_train_epochs",
     "max_steps",
     "learning_rate",
@@ -145,7 +145,8 @@ def detection_of(metrics: dict[str, Any]) -> dict[str, float]:
 
 def training_facts(settings: dict[str, Any]) -> dict[str, Any]:
     """Return Trainer's arguments that matter for what was learned."""
-    chosen = {name: settings[name] for name in _TRAINING if settings.get(name) not in (None, False)}
+    chosen = {name: settings.get(name) for name in TRAINING}
+    chosen = {name: value for name, value in chosen.items() if value is not None and value is not False}  # 0 == False
     return {name: value for name, value in chosen.items() if (name, value) != ("max_steps", -1)}
 
 

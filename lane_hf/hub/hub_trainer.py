@@ -12,7 +12,15 @@ from transformers.utils import PushInProgress
 
 from ..display import first_line
 from ..replaced import replaced
-from .upload import ARGUMENTS_FILE, CARD_FILE, hub_errors_named, kept_for_upload, upload_checkpoint, upload_model
+from .upload import (
+    ARGUMENTS_FILE,
+    CARD_FILE,
+    check_repo_id,
+    hub_errors_named,
+    kept_for_upload,
+    upload_checkpoint,
+    upload_model,
+)
 
 _WAITING = "_hub"  # in output_dir: copies of checkpoints that are being uploaded
 _PRIVATE = ("output_dir", "logging_dir", "hub_token", "resume_from_checkpoint", "run_name")
@@ -38,9 +46,11 @@ class HubTrainer(Trainer):
         """Make the repository, as `Trainer.init_hf_repo` does.
 
         Raises:
+            InputError: the Hub takes no such name.
             HubError: the Hub refuses, or cannot be reached.
         """
         name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        check_repo_id(name, "hub_model_id")
         # By way of the arguments: older Transformers (5.17) take no `private` here.
         asked = self.args.hub_private_repo if private is None else private
         with (

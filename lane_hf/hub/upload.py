@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from ..display import first_line, hidden_tokens
-from ..errors import HubError
+from ..display import first_line, hidden_tokens, quoted
+from ..errors import HubError, InputError
 
 # What the Hub answers, and what happens on the way: the client's versions have taken different HTTP packages.
 _REFUSED: Any = HfHubHTTPError.__bases__
@@ -102,6 +103,25 @@ def _link(source: str, target: str) -> str:
     except OSError:  # another file system, or one without links
         shutil.copy2(source, target)
     return target
+
+
+def check_repo_id(name: str, argument: str) -> None:
+    """Raise `InputError` unless a repository of the Hub can have this name.
+
+    Args:
+        name: such as "user/model".
+        argument: with which the user names it.
+
+    Example:
+        >>> check_repo_id("user/model", "--repo_id")
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(
+            f"the repository cannot be called {quoted(name)} ({first_line(error)}): name it with {argument}, such as "
+            "user/model"
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..datasets.registry import entry
 from ..errors import InputError
@@ -11,6 +10,7 @@ from ..hub.card_facts import CardFacts
 from ..packaged_model import hub_id_of
 from ..report.run_record import ISSUES_FILE, RunRecord, read_run
 from ..run_card import facts_of_run
+from ..run_command import is_local, same
 from . import RUNS, released
 from .recipes import Recipe
 
@@ -91,16 +91,13 @@ def check_run(recipe: Recipe, folder: str | Path) -> RunRecord:
     groups = ("ModelArguments", "DataArguments", "RunConfig")
     found = {name: value for group in groups for name, value in record.settings.get(group, {}).items()}
     expected = {**_UNLESS_SAID, **recipe.arguments, "model_name_or_path": recipe.encoder}
-    given = hub_id_of(found.get("model_name_or_path"), default=True)
+    local = is_local(record.settings, "model_name_or_path")
+    given = hub_id_of(found.get("model_name_or_path"), default=True, is_local=local)
     found["model_name_or_path"] = recipe.encoder if given is None else given
     for name, value in expected.items():
-        if not _same(found.get(name), value):
+        if not same(found.get(name), value):
             raise InputError(
                 f"{folder}: this run has {name} {found.get(name)}, but the recipe {recipe.name} has {value}, so it is "
                 f"no run of the recipe. Train that with {recipe.command}"
             )
     return record
-
-
-def _same(found: Any, expected: Any) -> bool:
-    return found == expected or str(found) == str(expected)

@@ -18,7 +18,12 @@ _STAYS = object()  # not the given label, which is missing for rows that were ne
 
 
 def apply_decisions(
-    table: pd.DataFrame, decisions: pd.DataFrame, issues: "LabelIssues", *, label_column: str
+    table: pd.DataFrame,
+    decisions: pd.DataFrame,
+    issues: "LabelIssues",
+    *,
+    label_column: str,
+    text_column: str | None = None,
 ) -> Fixed:
     """Apply what people decided, row by row.
 
@@ -29,9 +34,11 @@ def apply_decisions(
             of each row that was looked at.
         issues: the label table.
         label_column: column of labels in `table`.
+        text_column: column of texts in `table`; None takes any that holds the texts that were trained on.
 
     Raises:
-        InputError: a column is missing, or a decision or label is unknown, with the line where it stands.
+        InputError: a column is missing, or a decision or label is unknown, with the line where it stands; or the table
+            is not the one that was trained on.
 
     Example:
         >>> decisions = pd.read_json("queue.jsonl", lines=True)  # doctest: +SKIP
@@ -40,7 +47,7 @@ def apply_decisions(
     known = {*(issues.label_names or ()), *issues["given_label"].dropna(), *issues["runner_up_label"].dropna()}
     by_row = issues.drop_duplicates(ROW_ID).set_index(ROW_ID)
     changes = _decided(decisions, by_row, {str(label): label for label in known})
-    return apply_changes(table, changes, issues, label_column)
+    return apply_changes(table, changes, issues, label_column, text_column)
 
 
 def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, Any]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from ..display import quoted
 from ..errors import InputError
 from ..label_name import label_name
 from ..row_data import ROW_ID
+from .table import TEXT_COLUMN, is_text
+from .trained_texts import check_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +104,7 @@ def fix_table(
     label_column: str,
     min_confidence: float = 0.9,
     action: str = "relabel",
+    text_column: str | None = None,
 ) -> Fixed:
     """Relabel or drop rows of a table.
 
@@ -111,6 +114,8 @@ def fix_table(
         label_column: column of labels in `table`.
         min_confidence: see [`plan`].
         action: see [`plan`].
+        text_column: column of texts in `table`, which shows that its rows are those that were trained on; None takes
+            any that holds them.
 
     Returns:
         [`Fixed`] with a new table: labels replaced, the former ones in `label_before_fix`.
@@ -123,7 +128,7 @@ def fix_table(
         >>> fixed.data.to_csv("fixed.csv", index=False)  # doctest: +SKIP
     """
     changes = plan(issues, min_confidence=min_confidence, action=action)
-    return apply_changes(table, changes, issues, label_column)
+    return apply_changes(table, changes, issues, label_column, text_column)
 
 
 def fix_dataset(
@@ -172,8 +177,9 @@ def fix_dataset(
     values = dataset.with_format(None)[column][:]
     coded = _names_of_codes(values, getattr(feature, "names", None), issues)
     needed = {column: [coded[value] for value in values] if coded else values}
-    if ROW_ID in dataset.column_names:
-        needed[ROW_ID] = dataset.with_format(None)[ROW_ID][:]
+    for name in dataset.column_names:
+        if name == ROW_ID or (TEXT_COLUMN in issues and is_text(dataset.features[name]) and name != column):
+            needed[name] = dataset.with_format(None)[name][:]
     changes = plan(issues, min_confidence=min_confidence, action=action)
     if verbose:
         print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
@@ -214,13 +220,20 @@ def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-def apply_changes(table: pd.DataFrame, changes: pd.DataFrame, issues: "LabelIssues", label_column: str) -> Fixed:
+def apply_changes(
+    table: pd.DataFrame,
+    changes: pd.DataFrame,
+    issues: "LabelIssues",
+    label_column: str,
+    text_column: str | None = None,
+) -> Fixed:
     """Return a table with changes made, having checked that it is the table that was trained on."""
     if label_column not in table.columns:
         raise InputError(f"there is no column {label_column!r}: name the column of labels")
     if BEFORE_COLUMN in table.columns:
         raise InputError(f"there is a column {BEFORE_COLUMN!r} already: rename or remove it")
     position = _positions(table, issues, label_column)
+    check_texts(table, issues, position, label_column, text_column)
     fixed = table.assign(**{BEFORE_COLUMN: table[label_column]})
     at = [position[row_id] for row_id in changes[ROW_ID]]
     dropped = changes["after"].isna().to_numpy(bool)

@@ -119,10 +119,21 @@ def excerpts(dataset: Any) -> list[str] | None:
         (['a', 'b'], None)
     """
     features = getattr(dataset, "features", None) or {}
-    if getattr(features.get(TEXT_COLUMN), "dtype", None) not in ("string", "large_string"):
+    if not is_text(features.get(TEXT_COLUMN)):
         return None
     rows = dataset.with_format(None).select_columns([TEXT_COLUMN])
     return [(text or "")[:EXCERPT_LENGTH] for text in rows[TEXT_COLUMN]]
+
+
+def is_text(feature: Any) -> bool:
+    """Return whether a feature of a data set is that of texts.
+
+    Example:
+        >>> from datasets import Value
+        >>> is_text(Value("string")), is_text(Value("int64"))
+        (True, False)
+    """
+    return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
 def _named(labels: Tensor, names: Sequence[str] | None) -> pd.Series:

@@ -29,11 +29,11 @@ class Run:
         self.train_file = folder.parent / f"{folder.name}.csv"
         self.table.to_csv(self.train_file, index=False)
         write_issues(folder, self.issues)
-        settings = {
+        self.settings: dict[str, Any] = {
             "RunConfig": {"method": "lane", "seed": 1, "output_dir": str(folder)},
             "DataArguments": {"train_file": str(self.train_file), "label_noise": 0.0},
         }
-        self.write("run_config.json", settings)
+        self.write("run_config.json", self.settings)
         self.write("metrics.json", {"test_accuracy": 0.75, "train_runtime": 12.5})
 
     def write(self, name: str, content: Any) -> None:

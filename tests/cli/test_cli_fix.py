@@ -89,6 +89,24 @@ def test_what_is_refused(run: Run, refused: Lane, tmp_path: Path) -> None:
     assert not output.exists()
 
 
+def test_rows_that_moved_within_a_label_are_refused(run: Run, refused: Lane, lane: Lane, tmp_path: Path) -> None:
+    rows = run.table.index[run.table["label"] == run.table.loc[0, "label"]][:2]
+    swapped = run.table.copy()
+    swapped.loc[rows, "text"] = run.table.loc[rows[::-1], "text"].to_numpy()
+    # Training takes one of several columns of texts: the others show nothing.
+    swapped.assign(title=run.table["text"]).to_csv(run.train_file, index=False)
+    output = tmp_path / "fixed.csv"
+    message = refused("fix", run.folder, "--output", output)
+    assert f"row {rows[0]}: its text is" in message or f"row {rows[1]}: its text is" in message
+    decisions = tmp_path / "d.csv"
+    decisions.write_text("row_id,decision\n5,drop\n")
+    assert "has changed since" in refused("fix", run.folder, "--output", output, "--from", decisions)
+    assert not output.exists()
+    settings = {"DataArguments": {"train_file": str(run.train_file), "text_column": "title", "label_column": "label"}}
+    run.write("run_config.json", settings)
+    lane("fix", run.folder, "--output", output)
+
+
 def test_outputs_are_checked_before_anything_is_done(run: Run, refused: Lane, tmp_path: Path) -> None:
     output, nowhere = tmp_path / "fixed.csv", tmp_path / "nowhere"
     assert "is named twice" in refused(
@@ -143,6 +161,7 @@ def test_the_part_that_was_trained_on_is_made_again(run: Run, lane: Lane, tmp_pa
     rows = Dataset.from_pandas(larger).shuffle(seed=3).select(range(ROWS)).to_pandas()
     given = rows["label"].astype("string")
     issues = run.issues.sort_values("row_id").assign(given_label=given.to_numpy(), is_issue=False)
+    issues["text"] = rows["text"].astype("string").to_numpy()
     write_issues(run.folder, LabelIssues(issues, run.issues.label_names))
     run.write("run_config.json", settings)
     lane("fix", run.folder, "--output", tmp_path / "fixed.csv")
@@ -178,6 +197,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "a group": ({"DataArguments": 3}, "DataArguments is no object"),
     "a file": ({"DataArguments": {"train_file": 5}}, "train_file is no text"),
     "a column": ({"DataArguments": {"train_file": "FILE", "label_column": ["a"]}}, "label_column is no text"),
+    "views": ({"DataArguments": {"train_file": "FILE", "view_columns": 3}}, "view_columns is no list"),
     "a number of rows": ({"DataArguments": {"dataset": "demo", "max_train_samples": "a"}}, "a value of a wrong kind"),
     "a name": ({"DataArguments": {"dataset": 3}}, "a value of a wrong kind"),
     "a seed": ({"DataArguments": {"label_noise": 0.1}, "RunConfig": {"seed": "x"}}, "a value of a wrong kind"),

@@ -1,6 +1,8 @@
 """Model cards: everything that was measured is there, and nothing else."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from training import dataset_for, make_trainer
 
 from lane_hf import LaneConfig, LaneTrainer
 from lane_hf.hub.card import _method_of, card_of_trainer, render
-from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of
+from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of, training_facts
 from lane_hf.report.estimates import NoiseRate
 from lane_hf.report.run_record import RunRecord
 from lane_hf.run_arguments import parse
@@ -142,6 +144,11 @@ def test_departures_are_those_of_the_fields(tmp_path: Path, preset: Any) -> None
     assert bool(differ) == (preset is LaneConfig)
 
 
+def test_settings_that_are_zero_are_said() -> None:
+    zeros = {"warmup_steps": 0, "weight_decay": 0.0, "seed": 0}
+    assert training_facts({**zeros, "bf16": False, "fp16": None, "max_steps": -1}) == zeros
+
+
 def test_scores_of_both_splits() -> None:
     metrics = {
         "test_accuracy": 0.5,
@@ -184,10 +191,12 @@ def test_a_class_of_the_users_is_called_by_its_own_name() -> None:
 def test_the_card_of_a_run_repeats_its_figures_and_its_command(job: Job) -> None:
     given = {"train_file": job.data(), "test_file": job.data("test.csv", seed=1), "label_noise": 0.25, "seed": 5}
     assert job(**given, method="gce", gce_q=0.5).status == 0
-    facts = facts_of_run(job.output_dir, "user/model", baseline=job.output_dir)
+    baseline = job.folder / "plain"
+    assert job(**given, method="plain", output_dir=baseline).status == 0
+    facts = facts_of_run(job.output_dir, "user/model", baseline=baseline)
     metrics = job.metrics()
     assert facts.scores["test"]["Accuracy"] == metrics["test_accuracy"]
-    assert facts.baseline == facts.scores
+    assert facts.baseline == scores_of(job.metrics(baseline))
     assert facts.detection["AUROC"] == metrics["detection_auroc"]
     assert facts.labels.injected == ("uniform", 0.25)
     assert facts.labels.rows == 32
@@ -213,6 +222,43 @@ def test_the_command_leaves_out_what_is_so_by_itself() -> None:
     expected = "lane train --dataset org/set --test_file test.csv --train_file rows.csv"
     assert sorted(command_of(files).split()) == sorted(expected.split())
     assert command_of({"ModelArguments": {"model_name_or_path": "/home/me/encoder"}}).endswith(" encoder")
+    options = {"RunConfig": {"lr_scheduler_kwargs": {"min_lr": 1e-05}}}
+    words = shlex.split(command_of(options))
+    assert words[2] == "--lr_scheduler_kwargs"
+    assert json.loads(words[3]) == {"min_lr": 1e-05}
+    assert parse(words[2:])[2].lr_scheduler_kwargs == {"min_lr": 1e-05}
+
+
+@pytest.mark.parametrize("local", [None, []])
+def test_an_id_of_the_hub_is_shown_whole(local: Any) -> None:
+    models = {"model_name_or_path": "BAAI/bge-small-en-v1.5"}
+    settings = {"ModelArguments": models, "DataArguments": {"dataset": "org/set-v1.5"}, "local_paths": local}
+    assert command_of(settings) == "lane train --model_name_or_path BAAI/bge-small-en-v1.5 --dataset org/set-v1.5"
+
+
+def test_folders_of_the_users_are_shown_by_their_name_only() -> None:
+    folder = "clients/acme/release"
+    data = {"data_dir": folder, "train_file": "clients/acme/rows", "text_column": "body/text"}
+    command = command_of({"ModelArguments": {"cache_dir": "acme/cache"}, "DataArguments": data})
+    assert command == "lane train --cache_dir cache --data_dir release --train_file rows --text_column body/text"
+    for model in (folder, "./acme", "~/acme"):
+        shown = command_of({"ModelArguments": {"model_name_or_path": model}}).split()[-1]
+        assert shown == Path(model).name
+    local = {"ModelArguments": {"model_name_or_path": "acme/bert"}, "DataArguments": {"dataset": "acme/rows"}}
+    local["local_paths"] = ["model_name_or_path", "dataset"]
+    assert command_of(local) == "lane train --model_name_or_path bert --dataset rows"
+
+
+def test_a_folder_stays_one_when_the_card_is_written_elsewhere(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = job.data()
+    monkeypatch.chdir(job.model.parents[1])
+    model = str(job.model.relative_to(job.model.parents[1]))
+    assert job(train_file=train, model_name_or_path=model).status == 0
+    assert job.settings()["local_paths"] == ["model_name_or_path"]
+    monkeypatch.chdir(job.output_dir)
+    facts = facts_of_run(job.output_dir)
+    assert facts.base_model is None
+    assert model not in facts.command
 
 
 def test_a_folder_of_the_users_is_no_name_of_a_data_set(tmp_path: Path) -> None:
@@ -222,3 +268,5 @@ def test_a_folder_of_the_users_is_no_name_of_a_data_set(tmp_path: Path) -> None:
     assert named(str(tmp_path)) == ("a table that is not public", None)
     assert named("org/set") == ("org/set", "org/set")
     assert named("demo") == ("demo", None)
+    settings = {"DataArguments": {"dataset": "acme/rows"}, "local_paths": ["dataset"]}
+    assert _dataset_of(RunRecord(issues=None, settings=settings)) == ("a table that is not public", None)

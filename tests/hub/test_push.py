@@ -166,6 +166,29 @@ def test_a_hub_that_is_down_at_the_end_costs_nothing(hub: FakeHub, run: Path) ->
     assert b"language: en" in hub.files("owner/model")["README.md"]
 
 
+PUSH_FROM_PYTHON = """
+from lane_hf.errors import HubError
+options = {"push_to_hub": True, "hub_model_id": "owner/model", "hub_strategy": "end"}
+trainer = make_trainer(folder, **options, model=make_model("bert"))
+trainer.train()
+try:
+    trainer.push_to_hub(language="de")
+except HubError as error:
+    seen["said"] = str(error)
+"""
+
+
+def test_a_push_from_python_can_be_done_later_by_the_command(hub: FakeHub, tmp_path: Path) -> None:
+    hub.fail(r"POST /api/models/owner/model/(commit|preupload)", times=1000, status=503)
+    said = client(hub, f"{IMPATIENT}folder = {str(tmp_path / 'out')!r}\n{PUSH_FROM_PYTHON}")["said"]
+    hub.faults.clear()
+    later = said.split("push it later with lane ")[1].split()
+    done = run_client(f"import sys\nfrom lane_hf.cli import main\nsys.exit(main({later!r}))", hub)
+    assert done.returncode == 0, done.stderr
+    assert hub.files("owner/model").keys() == MODEL
+    assert b"language: de" in hub.files("owner/model")["README.md"]
+
+
 PUSHES = """
 import contextlib, io
 from lane_hf.cli import main

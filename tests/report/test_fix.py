@@ -179,6 +179,71 @@ def test_another_table_is_refused() -> None:
         fix_table(fix_table(table, issues, label_column="label").data, issues, label_column="label")
 
 
+def swapped(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with two rows of one label exchanged, which no check of labels can see."""
+    first, second = table.index[table["label"] == table["label"].iloc[0]][:2]
+    order = list(range(len(table)))
+    order[first], order[second] = second, first
+    return table.iloc[order].reset_index(drop=True)
+
+
+def test_rows_that_moved_within_a_label_are_refused() -> None:
+    table, issues = case()
+    moved = swapped(table)
+    assert moved["label"].equals(table["label"])
+    message = (
+        r"row \d+: its text is 'text of row \d+', but it was trained with 'text of row \d+': the table has changed"
+    )
+    with pytest.raises(InputError, match=message):
+        fix_table(moved, issues, label_column="label")
+    with pytest.raises(InputError, match=message):
+        fix_dataset(as_dataset(moved), issues, verbose=False)
+    decisions = pd.DataFrame({"row_id": [0], "decision": ["drop"]})
+    with pytest.raises(InputError, match=message):
+        apply_decisions(moved, decisions, issues, label_column="label")
+    with pytest.raises(InputError, match=message):
+        fix_table(moved.rename(columns={"text": "body"}), issues, label_column="label")
+
+
+def test_texts_are_compared_in_the_column_that_was_trained_on() -> None:
+    table, issues = case()
+    renamed = table.assign(title="news").rename(columns={"text": "body"})
+    fix_table(renamed, issues, label_column="label")
+    fix_table(renamed, issues, label_column="label", text_column="body")
+    fix_table(renamed.assign(text="a summary"), issues, label_column="label")
+    with pytest.raises(InputError, match="its text is 'a summary', but"):
+        fix_table(renamed.assign(text="a summary"), issues, label_column="label", text_column="text")
+    with pytest.raises(InputError, match="its text is 'other', but"):
+        fix_table(table.assign(text="other"), issues, label_column="label")
+
+
+def test_texts_that_cannot_be_compared_refuse_nothing() -> None:
+    table, issues = case()
+    moved = swapped(table)
+    fix_table(moved.drop(columns="text"), issues, label_column="label")
+    fix_table(moved.assign(text=pd.NA), issues, label_column="label")
+    fix_table(moved.drop(columns="text").assign(source="web"), issues, label_column="label")
+    without = LabelIssues(pd.DataFrame(issues).drop(columns="text"), LABELS)
+    fix_table(moved, without, label_column="label")
+    fix_dataset(as_dataset(moved).remove_columns("text"), issues, verbose=False)
+    issues["text"] = pd.Series(["", None] * (ROWS // 2), dtype="string")
+    fix_table(moved, issues, label_column="label")
+
+
+def test_long_texts_are_compared_as_far_as_they_are_known() -> None:
+    table, issues = case()
+    issues["text"] = issues["text"] + "-" * 1000
+    issues["text"] = issues["text"].str[:1000]
+    table["text"] = " " + table["text"] + "-" * 2000 + "\n"  # built-in data sets are stripped before training
+    fix_table(table, issues, label_column="label")
+    issues.loc[issues["row_id"] == 7, "text"] = issues["text"].iloc[0][:900] + "changed"
+    table.loc[7, "text"] = issues["text"].iloc[0]
+    with pytest.raises(
+        InputError, match=r"row 7: its text is '\.\.\.-*\.\.\.', but it was trained with '\.\.\.-{15}changed'"
+    ):
+        fix_table(table, issues, label_column="label")
+
+
 # ---- Review ----
 
 

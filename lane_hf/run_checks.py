@@ -1,0 +1,58 @@
+"""What Trainer looks at only when it trains, asked before the main job has done any work."""
+
+from typing import Any
+
+import torch
+from transformers import SchedulerType, Trainer, get_scheduler
+from transformers.training_args import OptimizerNames
+
+from .display import first_line, quoted
+from .errors import InputError
+from .metrics import METRICS
+from .run_arguments import RunConfig
+
+_STEPS = 100  # as good as any: whether a schedule can be made does not depend on it
+
+
+def check_best_metric(config: RunConfig) -> None:
+    """Raise `InputError` if the best model is to be chosen by a metric that evaluation does not give.
+
+    Example:
+        >>> from lane_hf.run_arguments import parse
+        >>> check_best_metric(parse(["--metric_for_best_model", "f1_macro"])[2])
+    """
+    name = config.metric_for_best_model
+    known = ("loss", *METRICS)
+    if name is not None and name.removeprefix("eval_") not in known:
+        raise InputError(f"metric_for_best_model {quoted(name)} is unknown: choose one of {', '.join(known)}")
+
+
+def check_optimizer(config: RunConfig, model: Any) -> None:
+    """Raise `InputError` if the optimizer or the schedule of the learning rate cannot be made.
+
+    Args:
+        config: the arguments.
+        model: what is trained; some optimizers look for layers in it.
+    """
+    if not config.do_train:
+        return
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(config, model)
+    except (ImportError, ValueError, TypeError, RuntimeError) as error:
+        name = OptimizerNames(config.optim).value
+        raise InputError(f"the optimizer {name} cannot be made: {first_line(error)}") from error
+    any_optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    try:
+        schedule = get_scheduler(
+            config.lr_scheduler_type,
+            any_optimizer,
+            num_warmup_steps=config.get_warmup_steps(_STEPS),
+            num_training_steps=_STEPS,
+            scheduler_specific_kwargs=config.lr_scheduler_kwargs,
+        )
+        for step in range(_STEPS):  # a wrong option may show after the warm-up only
+            for rate in getattr(schedule, "lr_lambdas", ()):
+                rate(step)
+    except (ValueError, TypeError) as error:
+        name = SchedulerType(config.lr_scheduler_type).value
+        raise InputError(f"lr_scheduler_type {name} cannot be made: {first_line(error)}") from error
