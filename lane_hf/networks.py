@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from .errors import InputError
 from .heads import base_classifier, head_dropout, head_modules, hidden_size, reset_head
 
+_OTHER_DECODERS = ("ctrl", "modernbert-decoder")  # decoders whose head, of every token, has another name than `score`
+
 
 class OnTop(nn.Module):
     """A second network that does not read the batch but what the classifier makes of it.
@@ -179,7 +181,8 @@ def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor
 
     For encoders this is the first token of the last layer, for decoders the last token that is no padding, for
     encoder-decoders the last end-of-sequence token, for models that say so in their configuration the mean over the
-    tokens. For pictures it is the class token, or without one the mean over the picture, after the final norm.
+    tokens (also where it is the tokens' logits that are averaged) or the last place. For pictures it is the class
+    token, or without one the mean over the picture, after the final norm.
 
     Raises:
         InputError: the model does not return hidden states.
@@ -203,21 +206,36 @@ def _text_embedding(classifier: Any, last: Tensor, input_ids: Tensor | None, mas
         # A prompt adapter puts embedded tokens in front, and then the model does not see the ids.
         mask = None if mask is None else F.pad(mask, (last.shape[1] - input_ids.shape[1], 0), value=1)
         input_ids = None
+    has_score = hasattr(classifier, "score")  # decoder classifiers call their head so
     if getattr(config, "is_encoder_decoder", False) and input_ids is not None:
+        if has_score:  # T5Gemma: the decoder reads the same tokens, shifted to the right by one
+            return _last_marked(last, input_ids != config.pad_token_id, shift=1)
         return _last_marked(last, input_ids == config.eos_token_id)
-    if hasattr(classifier, "score"):  # decoder classifiers call their head so
+    if has_score or getattr(config, "model_type", None) in _OTHER_DECODERS:
         text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
         pad = getattr(text_config, "pad_token_id", None)
         return last[:, -1] if pad is None or input_ids is None else _last_marked(last, input_ids != pad)
-    if getattr(config, "classifier_pooling", None) == "mean":
+    return _pooled(classifier, config, last, mask)
+
+
+def _pooled(classifier: Any, config: Any, last: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what the head of an encoder reads."""
+    summary = getattr(getattr(classifier, "sequence_summary", None), "summary_type", None)
+    if summary in ("last", "cls_index"):  # XLNet pads on the left, and without an index takes the last place as well
+        return last[:, -1]
+    if summary == "mean":
+        return last.mean(dim=1)  # over padding too, as the head does
+    if getattr(config, "classifier_pooling", None) in ("mean", "late"):
         counted = torch.ones_like(last[..., :1]) if mask is None else mask[..., None].to(last.dtype)
         return (last * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
     return last[:, 0]
 
 
-def _last_marked(last: Tensor, marked: Tensor) -> Tensor:
-    """Return the rightmost marked token of each row, whichever side is padded."""
-    position = (torch.arange(last.shape[1], device=last.device) * marked).argmax(dim=1)
+def _last_marked(last: Tensor, marked: Tensor, shift: int = 0) -> Tensor:
+    """Return the rightmost marked token of each row, whichever side is padded, or a later one if there is one."""
+    position = (torch.arange(marked.shape[1], device=last.device) * marked).argmax(dim=1)
+    if shift:
+        position = (position + shift).clamp_max(last.shape[1] - 1)
     return last[torch.arange(len(last), device=last.device), position]
 
 

@@ -25,8 +25,26 @@ class Kind(NamedTuple):
 
 
 OPT = {**TOKENS, "hidden_size": 2 * WIDTH, "word_embed_proj_dim": WIDTH, "num_hidden_layers": 2, "ffn_dim": 16}
+CTRL = {**TOKENS, "n_embd": WIDTH, "n_layer": 2, "n_head": 2, "dff": 16, "n_positions": 8}
+XLNET = {**TOKENS, "d_model": WIDTH, "n_layer": 2, "n_head": 2, "d_inner": 16}
+ENCODER = {**TOKENS, **SMALL, "num_key_value_heads": 2, "head_dim": 8}
+T5GEMMA = {**TOKENS, "encoder": {**ENCODER, "hidden_size": 2 * WIDTH}, "decoder": ENCODER}
+
+
+def after_summary(model: Any, h: Tensor) -> Tensor:
+    return model.logits_proj(model.sequence_summary(h[:, None]))
+
+
 KINDS = {
     "opt, projected": Kind("opt", {**OPT, "num_attention_heads": 2}, lambda model, h: model.score(h)),
+    "modernbert-decoder": Kind(
+        "modernbert-decoder", {**TOKENS, **SMALL}, lambda model, h: model.classifier(model.head(h))
+    ),
+    "ctrl": Kind("ctrl", CTRL, lambda model, h: model.classifier(h)),
+    "xlnet": Kind("xlnet", XLNET, after_summary),
+    "xlnet, first": Kind("xlnet", {**XLNET, "summary_type": "first"}, after_summary),
+    "xlnet, mean": Kind("xlnet", {**XLNET, "summary_type": "mean"}, after_summary),
+    "t5gemma": Kind("t5gemma", T5GEMMA, lambda model, h: model.score(h)),
 }
 
 
@@ -62,3 +80,19 @@ def test_a_shared_head_reads_what_the_head_reads(name: str) -> None:
     assert hidden_size(model) == WIDTH
     joint = JointModel(model, make_auxiliary(model, "shared", LABELS, seed=1))
     assert joint(**make_inputs("right"))["auxiliary_logits"].shape == (3, LABELS)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@torch.no_grad()
+def test_of_labels_that_are_averaged_the_embedding_is_the_mean(masked: bool) -> None:
+    """As in EuroBERT: its head reads every token, and the logits are averaged, which no single embedding gives."""
+    settings = {**TOKENS, **SMALL, "mask_token_id": 3, "num_key_value_heads": 2, "classifier_pooling": "late"}
+    model, inputs = make(Kind("eurobert", settings, lambda model, h: h)), make_inputs("right")
+    if not masked:
+        del inputs["attention_mask"]
+    read: list[Tensor] = []
+    model.dense.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+    outputs = JointModel(model, None, needs_embeddings=True)(**inputs)
+    counted = inputs["attention_mask"].bool() if masked else torch.ones(3, 6, dtype=torch.bool)
+    expected = torch.stack([states[own].mean(dim=0) for states, own in zip(read[0], counted, strict=True)])
+    torch.testing.assert_close(outputs["embeddings"], expected)
