@@ -77,7 +77,15 @@ class EpochCallback(TrainerCallback):
 
     def __init__(self, set_epoch: Callable[[int], None]) -> None:
         self._set_epoch = set_epoch
+        self._next: int | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count anew."""
+        self._next = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell which epoch begins; a resumed run begins in the middle of one."""
-        self._set_epoch(math.floor((state.epoch or 0) + 1e-6))
+        # Counted, since one that a callback has ended early leaves `state.epoch` where it is.
+        epoch = math.floor((state.epoch or 0) + 1e-6) if self._next is None else self._next
+        self._next = epoch + 1
+        self._set_epoch(epoch)
