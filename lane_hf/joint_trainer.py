@@ -220,9 +220,11 @@ class JointTrainer(RowTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the classifier as an ordinary checkpoint, also where FSDP saves shards only."""
-        super().save_model(output_dir, _internal_call)
-        if self.is_fsdp_enabled and "FULL_STATE_DICT" not in str(self.accelerator.state.fsdp_plugin.state_dict_type):
-            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
+        with self._average_shown():
+            super().save_model(output_dir, _internal_call)
+            plugin: Any = getattr(self.accelerator.state, "fsdp_plugin", None)
+            if self.is_fsdp_enabled and "FULL_STATE_DICT" not in str(plugin.state_dict_type):
+                self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
 
 
 def _to_float32(values: Any) -> Any:

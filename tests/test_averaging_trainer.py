@@ -225,3 +225,27 @@ def test_shares_out_of_range_are_refused(tmp_path: Path, value: float) -> None:
     for method in METHODS.values():
         with pytest.raises(InputError, match="weight_averaging must be in"):
             method.config(output_dir=str(tmp_path), weight_averaging=value)
+
+
+def test_a_model_saved_from_shards_in_the_middle_is_the_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where FSDP saves shards only, the plain model is written beside them; here nothing is sharded."""
+
+    class SaveOne(Notes):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            super().on_step_end(args, state, control, **kwargs)
+            if state.global_step == 12:
+                with monkeypatch.context() as patch:
+                    patch.setattr(trainer, "is_fsdp_enabled", True)
+                    plugin = type("Plugin", (), {"state_dict_type": "SHARDED_STATE_DICT"})()
+                    patch.setattr(trainer.accelerator.state, "fsdp_plugin", plugin, raising=False)
+                    patch.setattr(trainer.accelerator, "get_state_dict", lambda model: model.state_dict())
+                    trainer.save_model(str(tmp_path / "saved"))
+
+    notes = SaveOne()
+    trainer = make_trainer(tmp_path, callbacks=[notes], **OPTIONS)
+    trainer.train()
+    saved = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    # Users' callbacks come first: the twelfth step is taken in after them.
+    assert_close(weights_of(saved), average_of(notes.trained, 8, 11))
