@@ -188,7 +188,7 @@ def _model_names(
             continue
         try:
             name = str(template).format(source=source, target=target)
-        except (KeyError, IndexError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise InputError(
                 f"model_template={str(template)!r} cannot be filled in: only {{source}} and {{target}} go into braces"
             ) from error

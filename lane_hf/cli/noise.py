@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    from ..datasets.columns import check_number_of_labels
     from ..label_space import distances_for, named_ordinal_distances
     from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
     from ..table_writer import write_table
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
     labels = cells_of(table, arguments.label_column)
     names = sorted(set(map(str, labels)))
+    check_number_of_labels(len(names), len(labels), arguments.label_column)
     distances = None
     if arguments.kind == "semantic" and arguments.geometry == "ordinal":
         distances = named_ordinal_distances(names, arguments.label_order)

@@ -191,14 +191,28 @@ def _label_names(cells: list[Any], column: str) -> list[str]:
             "not supported. If they stand for classes, give these names; else say which column holds the labels with "
             "--label_column"
         )
-    if len(names) > _MANY_LABELS and len(names) > len(cells) // 2:
-        raise InputError(
-            f"column {quoted(column)} has {len(names)} different values in {len(cells)} rows: these are no class "
-            "labels (regression is not supported). Say which column holds the labels with --label_column"
-        )
+    check_number_of_labels(len(names), len(cells), column)
     if all(map(_is_integer, names)):
         return sorted(names, key=lambda name: (int(name), name))  # "1" and "01" in the same order every time
     return sorted(names)
+
+
+def check_number_of_labels(labels: int, rows: int, column: str) -> None:
+    """Raise `InputError` if a column has so many different values that these are no classes.
+
+    Args:
+        labels: number of different values.
+        rows: number of rows.
+        column: for the message.
+
+    Example:
+        >>> check_number_of_labels(6, 1000, "label")
+    """
+    if labels > _MANY_LABELS and labels > rows // 2:
+        raise InputError(
+            f"column {quoted(column)} has {labels} different values in {rows} rows: these are no class labels "
+            "(regression is not supported). Say which column holds the labels with --label_column"
+        )
 
 
 def _is_integer(name: str) -> bool:

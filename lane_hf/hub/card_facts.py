@@ -1,6 +1,7 @@
 """What a model card may say: only what was measured, or is known from the settings."""
 
 import csv
+import math
 import os
 import platform
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ import pandas as pd
 import torch
 
 from ..config import PAPER
-from ..display import printable
+from ..display import first_line, printable, quoted
+from ..errors import InputError
 from ..method_config import MethodConfig
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ TRAINING = (
     "seed",
 )
 _SCORES = {"accuracy": "Accuracy", "f1_macro": "Macro-F1", "f1_weighted": "Weighted F1"}
+_WITHOUT = "Remove the file to go on without it"
 _SPLITS = {"test": "test", "eval": "validation"}
 
 
@@ -191,13 +194,29 @@ def versions_here() -> dict[str, str]:
 
 
 def emissions_in(folder: str | Path) -> float | None:
-    """Return the kg of CO2 that codecarbon's callback has noted in a run's folder, None if it was not there."""
+    """Return the kg of CO2 that codecarbon's callback has noted in a run's folder, None if it was not there.
+
+    Raises:
+        InputError: what is there is no number, or no table.
+    """
     path = Path(folder) / "emissions.csv"
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    return float(lines[-1]["emissions"]) if lines and lines[-1].get("emissions") else None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}). {_WITHOUT}") from error
+    noted = lines[-1].get("emissions") if lines else None
+    if not noted:
+        return None
+    try:
+        emissions = float(noted)
+    except ValueError as error:
+        raise InputError(f"{path}: {quoted(noted)} is no number. {_WITHOUT}") from error
+    if not math.isfinite(emissions):
+        raise InputError(f"{path}: {quoted(noted)} is no number. {_WITHOUT}")
+    return emissions
 
 
 def injected_noise(record: "RunRecord") -> tuple[str, float] | None:

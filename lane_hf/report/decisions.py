@@ -78,9 +78,9 @@ def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, A
 
 def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[str, Any]) -> Any:
     """Return the label that was decided on, `_STAYS` if it stays, missing if the row goes."""
-    decision, wanted = (_word(row, "decision"), _word(row, "new_label"))
+    decision, wanted = (_word(row, "decision", number), _word(row, "new_label", number))
     if "decision" not in row:
-        wanted = _word(row, "label")
+        wanted = _word(row, "label", number)
         decision = "relabel" if wanted else "keep"
     decision = decision.lower()
     if decision in ("", "keep"):
@@ -100,6 +100,8 @@ def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[s
     return by_text[wanted]
 
 
-def _word(row: dict[str, Any], name: str) -> str:
+def _word(row: dict[str, Any], name: str, number: int) -> str:
     value = row.get(name)
+    if not pd.api.types.is_scalar(value):
+        raise InputError(f"decision {number}: {name} is a {type(value).__name__}, expected a text")
     return "" if value is None or pd.isna(value) else str(value).strip()

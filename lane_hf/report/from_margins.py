@@ -47,6 +47,9 @@ def issues_from_margins(table: pd.DataFrame, label_names: list[str] | None = Non
         >>> issues_from_margins(table).issues[["row_id", "aum"]].values.tolist()
         [[1.0, -1.5], [0.0, 2.0]]
     """
+    twice = [name for name in label_names or () if (label_names or []).count(name) > 1]
+    if twice:
+        raise InputError(f"label_names has {quoted(twice[0])} twice: give every label a name of its own")
     visits = _long(table)
     rows = visits.groupby("row_id", sort=True)
     if (rows["label"].nunique() > 1).any():
@@ -72,6 +75,9 @@ def _long(table: pd.DataFrame) -> pd.DataFrame:
             raise InputError(
                 f"the table of margins has no column {ours!r}: its columns are {listed(list(map(str, table.columns)))}"
             )
+    for column in (found["label"], found["other"]):
+        if column is not None:
+            _check_scalars(table[column], column)
     if wide:
         long = table.melt([found["row_id"], found["label"]], wide, var_name="epoch", value_name="margin")
         long["epoch"] = long["epoch"].map({name: number for number, name in enumerate(wide)})
@@ -89,6 +95,13 @@ def _long(table: pd.DataFrame) -> pd.DataFrame:
     if visits["label"].isna().any():
         raise InputError(f"row {visits.loc[visits['label'].isna(), 'row_id'].iloc[0]} has a margin, but no label")
     return visits
+
+
+def _check_scalars(cells: pd.Series, column: str) -> None:
+    wrong = [cell for cell in cells if not pd.api.types.is_scalar(cell)]
+    if wrong:
+        kind = type(wrong[0]).__name__
+        raise InputError(f"column {column!r}: {quoted(wrong[0])} is a {kind}, expected a text or a number")
 
 
 def _integers(column: pd.Series) -> np.ndarray:

@@ -201,6 +201,8 @@ def test_greedy_ignores_the_seed(make: Make, tmp_path: Path, batches: list[int])
         ({"model_template": "opus-mt"}, "the same for all"),
         ({"model_template": "opus-{src}"}, "cannot be filled in"),
         ({"model_template": "opus-{"}, "cannot be filled in"),
+        ({"model_template": "{source.name}-{target}"}, "cannot be filled in"),
+        ({"model_template": "{source[name]}-{target}"}, "cannot be filled in"),
         ({"models": {("en", "fr"): "x"}}, "not on the way"),
         ({"batch_size": 0}, "batch_size"),
         ({"num_beams": 0}, "num_beams"),

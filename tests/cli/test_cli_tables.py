@@ -134,6 +134,10 @@ def test_synonym_columns_are_added(table: Path, tmp_path: Path, capsys: pytest.C
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "nope", "--rate", "0.1"], "no column 'nope'"),
         (["noise", "TABLE", "--output", "o.csv", "--label_column", "label", "--rate", "7"], "rate"),
         (
+            ["noise", "MANY", "--output", "o.csv", "--label_column", "text", "--rate", "0.1"],
+            "column 'text' has 60 different values in 60 rows: these are no class labels",
+        ),
+        (
             ["noise", "TABLE", "--output", "no/o.csv", "--label_column", "label", "--rate", "0.1"],
             "there is no folder no",
         ),
@@ -161,7 +165,8 @@ def test_errors_are_one_line(
     monkeypatch.chdir(table.parent)
     (table.parent / "numbers.json").write_text('[{"text": "a", "label": null}, {"text": 1, "label": "b"}]')
     (table.parent / "long.csv").write_text(f"{'x' * 1000},b\n1,2\n")
-    files = {"TABLE": str(table), "NUMBERS": "numbers.json", "LONG": "long.csv"}
+    (table.parent / "many.csv").write_text("text\n" + "".join(f"text {row}\n" for row in range(60)))
+    files = {"TABLE": str(table), "NUMBERS": "numbers.json", "LONG": "long.csv", "MANY": "many.csv"}
     assert message in refused(capsys, *(files.get(part, part) for part in arguments))
     assert not (table.parent / "o.csv").exists()
 

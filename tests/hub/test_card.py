@@ -13,7 +13,7 @@ from job import Job
 from tiny import make_model
 from training import dataset_for, make_trainer
 
-from lane_hf import LaneConfig, LaneTrainer
+from lane_hf import InputError, LaneConfig, LaneTrainer
 from lane_hf.hub.card import _method_of, card_of_trainer, render
 from lane_hf.hub.card_facts import CardFacts, Labels, departures_of, emissions_in, scores_of, training_facts
 from lane_hf.report.estimates import NoiseRate
@@ -164,6 +164,17 @@ def test_emissions_are_the_last_ones_of_codecarbon(tmp_path: Path) -> None:
     assert emissions_in(tmp_path) is None
     (tmp_path / "emissions.csv").write_text("timestamp,emissions\n1,0.5\n2,0.75\n")
     assert emissions_in(tmp_path) == 0.75
+
+
+@pytest.mark.parametrize("cell", ["much", "nan", '"'])
+def test_emissions_that_are_no_number_are_refused(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "emissions.csv"
+    path.write_text(f"timestamp,emissions\n1,{cell}\n")
+    with pytest.raises(InputError, match=r"emissions\.csv: .* Remove the file to go on without it"):
+        emissions_in(tmp_path)
+    path.write_bytes(b"timestamp,emissions\n\xff,1\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        emissions_in(tmp_path)
 
 
 def test_a_trainer_without_a_command_line(tmp_path: Path) -> None:

@@ -314,6 +314,14 @@ WRONG_DECISIONS = {
         {"row_id": [0], "decision": ["relabel"], "new_label": ["elk"]},
         "decision 1: there is no label 'elk'",
     ),
+    "a list for a decision": (
+        {"row_id": [0], "decision": [["drop"]]},
+        "decision 1: decision is a list, expected a text",
+    ),
+    "a list for a label": (
+        {"row_id": [0], "decision": ["relabel"], "new_label": [["ant", "bee"]]},
+        "decision 1: new_label is a list, expected a text",
+    ),
     "twice": ({"row_id": [3, 3], "decision": ["keep", "drop"]}, "decision 2: row 3 is decided twice"),
 }
 

@@ -82,6 +82,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no label": ({"sample_id": [0], "aum": [1.0]}, "no column 'label'"),
     "two labels": ({**ONE, "label": ["a", "b"]}, "row 0 has two different labels"),
     "ids that are no numbers": ({**ONE, "row_id": ["x", "x"]}, "row ids must be integers, got 'x'"),
+    "a label that is a list": (
+        {**ONE, "label": [["a"], "a"]},
+        "column 'label': .* is a list, expected a text or a number",
+    ),
+    "another label that is one": (
+        {**ONE, "other_label": ["b", {"c": 1}]},
+        "column 'other_label': .* is a dict, expected a text or a number",
+    ),
+    "a label that is a list in a wide table": (
+        {"row_id": [0], "label": [["a"]], "margin_1": [1.0]},
+        "column 'label': .* is a list",
+    ),
     "margins that are no numbers": ({**ONE, "margin": ["high", 1.0]}, "column 'margin': 'high' is no number"),
 }
 
@@ -90,6 +102,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_tables(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         issues_from_margins(pd.DataFrame(columns))
+
+
+def test_names_of_labels_differ() -> None:
+    with pytest.raises(InputError, match="label_names has 'a' twice: give every label a name of its own"):
+        issues_from_margins(pd.DataFrame({**ONE, "label": [1, 1]}), ["a", "a"])
 
 
 def test_labels_outside_of_the_names() -> None:
