@@ -60,13 +60,14 @@ def warnings_in_words() -> Iterator[None]:
 
 
 def quoted(name: object) -> str:
-    """Return an excerpt in quotes, as a message names a column or a label.
+    """Return an excerpt in quotes, as a message names a column or a label: spaces may be what is wrong with it.
 
     Example:
-        >>> quoted("text")
-        "'text'"
+        >>> quoted("text"), quoted("text ")
+        ("'text'", "'text '")
     """
-    return repr(excerpt(str(name)))
+    text = str(name)
+    return repr(text if len(text) <= _EXCERPT else excerpt(text))  # whose escapes steer no terminal either
 
 
 def hidden_tokens(text: str) -> str:

@@ -84,6 +84,7 @@ def _rebuilt(settings: dict[str, Any]) -> "pd.DataFrame":
     """Return the rows that were trained on: a part of a data set, with the labels that were spoiled."""
     from dataclasses import fields
 
+    from ..noise import ORIGINAL_COLUMN
     from ..run_arguments import DataArguments
     from ..run_data import prepare_data
 
@@ -98,4 +99,6 @@ def _rebuilt(settings: dict[str, Any]) -> "pd.DataFrame":
         message = "run_config.json has a value of a wrong kind. Restore the file as the run has written it"
         raise InputError(message) from error
     table: pd.DataFrame = rows.to_pandas()
-    return table.assign(label=[rows.features["label"].names[code] for code in table["label"]])
+    names = rows.features["label"].names
+    coded = [column for column in ("label", ORIGINAL_COLUMN) if column in table]
+    return table.assign(**{column: [names[code] for code in table[column]] for column in coded})

@@ -228,10 +228,10 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
     index = {name: number for number, name in enumerate(names)}
     unknown = [row for row, cell in enumerate(cells) if label_name(cell) not in index]
     if unknown:
-        shown = ", ".join(map(excerpt, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
         label = quoted(label_name(cells[unknown[0]]))
         raise InputError(
-            f"{split} data: label {label} (row {unknown[0]}) does not occur in the training data, which has {shown}"
+            f"{split} data: label {label} (row {unknown[0]}) does not occur in the training data, which has "
+            f"{listed(names, _SHOWN)}"
         )
     return [index[label_name(cell)] for cell in cells]
 

@@ -180,6 +180,7 @@ def test_labels_that_were_spoiled_are_spoiled_again(run: Run, lane: Lane, tmp_pa
     lane("fix", run.folder, "--output", tmp_path / "fixed.csv")
     fixed = pd.read_csv(tmp_path / "fixed.csv")
     assert fixed["label"].tolist() == spoiled
+    assert fixed["original_label"].tolist() == run.table["label"].tolist()
     assert fixed["is_flipped"].sum() == ROWS // 4
 
 

@@ -195,9 +195,17 @@ def test_half_an_emoji_is_refused_before_anything_is_trained() -> None:
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_labels_that_training_lacks_are_named(split: str) -> None:
     message = refusal(train=TRAIN, **{split: table(text=["a", "b"], label=["no", "maybe"])})
-    assert message == f"{split} data: label 'maybe' (row 1) does not occur in the training data, which has no, yes"
+    assert message == f"{split} data: label 'maybe' (row 1) does not occur in the training data, which has 'no', 'yes'"
     many = table(text=["a"] * 7, label=list("abcdefg"))
-    assert refusal(train=many, **{split: TRAIN}).endswith("which has a, b, c, d, e, ...")
+    assert refusal(train=many, **{split: TRAIN}).endswith("which has 'a', 'b', 'c', 'd', 'e', ...")
+
+
+def test_spaces_that_make_the_difference_are_shown() -> None:
+    train = table(text=["a", "b"], label=["joy ", "fear"])
+    message = refusal(train=train, validation=table(text=["a"], label=["joy"]))
+    assert message.endswith("label 'joy' (row 0) does not occur in the training data, which has 'fear', 'joy '")
+    message = refusal(None, "label", train=train.rename(columns={"label": "label\t"}))
+    assert message.endswith(r"there is no column 'label' in the training data: the columns are 'text', 'label\t'")
 
 
 def test_one_class_is_not_enough() -> None:
