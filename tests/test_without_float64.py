@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from other_device import MPS, OnOther, OtherDevice
+from other_device import MPS, ElsewhereTensor, OtherDevice
 from torch import Tensor
 from training import arguments
 
@@ -63,7 +63,7 @@ def test_weights_are_those_of_the_processor(tmp_path: Path, options: dict[str, A
     assert min(weights.min() for weights in expected) < 0.9
     with OtherDevice():
         weights = weights_of_steps(tmp_path, MPS, options)
-    assert all(isinstance(each, OnOther) for each in weights[:-1])
+    assert all(isinstance(each, ElsewhereTensor) for each in weights[:-1])
     for ours, theirs in zip(weights, expected, strict=True):
         assert torch.equal(ours.as_subclass(Tensor), theirs)
 
