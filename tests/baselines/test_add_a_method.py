@@ -13,7 +13,7 @@ import test_all_methods as promises
 import torch
 from job import Job
 
-from lane_hf import InputError, methods, run, run_arguments, run_parser
+from lane_hf import InputError, methods, run, run_arguments, run_files, run_parser
 from lane_hf.methods import METHODS, Method
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-method.md"
@@ -31,7 +31,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
     exec(compile(code_of_the_page(), str(PAGE), "exec"), vars(module))  # noqa: S102 -- what readers will do with it
     more = {**METHODS, "sce": Method("sce", module.SceTrainer, "cross-entropy both ways")}
-    for user in (methods, run, run_arguments, run_parser):
+    for user in (methods, run, run_arguments, run_files, run_parser):
         monkeypatch.setattr(user, "METHODS", more)
     return module
 
