@@ -14,6 +14,7 @@ from .hub.card_facts import hardware_in_words
 from .margin_history import MARGINS_FILE, ROW_IDS_FILE
 from .methods import METHODS
 from .run_arguments import DataArguments, ModelArguments, RunConfig
+from .run_command import GROUPS
 
 
 def make_output_dir(config: RunConfig) -> Path:
@@ -43,8 +44,8 @@ def remove_earlier(output_dir: Path, config: RunConfig) -> None:
 
 def run_settings(model: ModelArguments, data: DataArguments, config: RunConfig) -> dict[str, Any]:
     """Return the content of `run_config.json`: what results are made with, and on which machine."""
-    names, groups = ("ModelArguments", "DataArguments", "RunConfig"), (model, data, config)
-    settings: dict[str, Any] = {name: _settings(group) for name, group in zip(names, groups, strict=True)}
+    groups = (model, data, config)
+    settings: dict[str, Any] = {name: _settings(group) for name, group in zip(GROUPS, groups, strict=True)}
     packages = ("lane_hf", "torch", "transformers", "accelerate", "datasets", "scikit-learn")
     # What the name of a method says already is no argument, but it belongs to what was done.
     settings["RunConfig"] |= METHODS[config.method].fixed

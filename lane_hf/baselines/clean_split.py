@@ -20,7 +20,7 @@ class CleanSplit:
     2019; Li et al., "DivideMix", ICLR 2020). Where the papers pass over the training set to find the losses, these are
     those of the training passes: no pass is spent, and dropout is on. The rows of a pass are then not judged by one
     network: after a warm-up of one epoch, those that came early in it were seen by one that knew less, and more of
-    them are taken for wrong until the next fit.
+    them may be taken for wrong until the next fit.
 
     Args:
         num_rows: number of rows of the training set.

@@ -10,7 +10,7 @@ from ..hub.card_facts import CardFacts
 from ..packaged_model import hub_id_of
 from ..report.run_record import ISSUES_FILE, RunRecord, read_run
 from ..run_card import facts_of_run
-from ..run_command import is_local, same
+from ..run_command import GROUPS, is_local, same
 from . import RUNS, released
 from .recipes import Recipe
 
@@ -88,8 +88,7 @@ def check_run(recipe: Recipe, folder: str | Path) -> RunRecord:
         InputError: there is no such run, a file in it is damaged, or it differs from the recipe.
     """
     record = read_run(folder)
-    groups = ("ModelArguments", "DataArguments", "RunConfig")
-    found = {name: value for group in groups for name, value in record.settings.get(group, {}).items()}
+    found = {name: value for group in GROUPS for name, value in record.settings.get(group, {}).items()}
     expected = {**_UNLESS_SAID, **recipe.arguments, "model_name_or_path": recipe.encoder}
     local = is_local(record.settings, "model_name_or_path")
     given = hub_id_of(found.get("model_name_or_path"), default=True, is_local=local)
