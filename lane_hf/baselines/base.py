@@ -1,5 +1,6 @@
 """BaselineTrainer: what the methods that change the loss have in common."""
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -105,6 +106,16 @@ class BaselineTrainer(JointTrainer):
     def progress(self) -> float:
         """How much of training is done, from 0 to 1."""
         return self.state.global_step / max(self.state.max_steps, 1)
+
+    def is_within(self, share: float) -> bool:
+        """Return whether training is within its first `share`, prolonged to the end of an epoch.
+
+        What a method does next rests on what it saw of each row: after a part of an epoch, of some rows only. A share
+        that reaches into the last epoch is not prolonged: nothing would come after it.
+        """
+        epochs = self.state.num_train_epochs
+        whole = math.ceil(share * epochs - 1e-6)
+        return (self.state.epoch or 0.0) < whole if whole < epochs else self.progress < share
 
     @torch.no_grad()
     def record_scores(self, batch: Batch, scores: Tensor) -> None:

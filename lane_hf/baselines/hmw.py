@@ -14,12 +14,13 @@ loss is divided by the number of rows, not by the sum of the weights; no gradien
 Source: Zhang et al., "Learning with Noisy Labels Using Hyperspherical Margin Weighting", AAAI 2024, and its code
 (Zhangshuojackpot/HMW); a = b = 100, rho = 0.01 and T = number of epochs are its values.
 
-Adapted to text: the warm-up is a tenth of training, there 10 to 30 of 250 epochs. A head may have a bias, which the
-cosine ignores. Of a head that reads every token the one counts whose logits are taken. With two labels there is no
-third for the second term, and the slice is the first alone. Views of a row share the weight that the row itself has.
-The authors' code takes the cross-entropy in training of logits of length 1 (`normalize_logits=True`), which bounds the
-probability of a label, for instance by 0.09 with 30 labels. How that goes with a fine-tuning of a few epochs, which
-starts from a new head, is not known from the paper: the default leaves the logits as they are.
+Adapted to text: the warm-up is a tenth of training, there 10 to 30 of 250 epochs, and goes on until an epoch ends, so
+that no row is weighed when it is first seen. A head may have a bias, which the cosine ignores. Of a head that reads
+every token the one counts whose logits are taken. With two labels there is no third for the second term, and the
+slice is the first alone. Views of a row share the weight that the row itself has. The authors' code takes the
+cross-entropy in training of logits of length 1 (`normalize_logits=True`), which bounds the probability of a label,
+for instance by 0.09 with 30 labels. How that goes with a fine-tuning of a few epochs, which starts from a new head,
+is not known from the paper: the default leaves the logits as they are.
 """
 
 import math
@@ -207,7 +208,11 @@ class HmwConfig(MethodConfig):
         metadata={"help": "Share of the labels that the nearest other one is compared with; at least one."},
     )
     hmw_warmup: float = field(
-        default=0.1, metadata={"help": "Share of training with plain cross-entropy, in [0, 1); slices are recorded."}
+        default=0.1,
+        metadata={
+            "help": "Share of training with plain cross-entropy, in [0, 1), prolonged to the end of an epoch; slices "
+            "are recorded."
+        },
     )
     normalize_logits: bool = field(
         default=False,
@@ -264,7 +269,7 @@ class HmwTrainer(BaselineTrainer):
         self.log_term("hmw/mean_weight", weights.mean())
         logits = unit_rows(batch.logits) if args.normalize_logits else batch.logits
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
-        return batch.mean(losses if self.progress < args.hmw_warmup else losses * weights.repeat_interleave(views))
+        return batch.mean(losses if self.is_within(args.hmw_warmup) else losses * weights.repeat_interleave(views))
 
     def reset_rows(self) -> None:
         """Start the per-row state anew."""

@@ -131,10 +131,7 @@ class SelfMixTrainer(BaselineTrainer):
 
     @property
     def _is_warmup(self) -> bool:
-        epochs = self.state.num_train_epochs
-        whole = math.ceil(self.args.selfmix_warmup * epochs - 1e-6)
-        # To the end of the last epoch there would be no end.
-        return (self.state.epoch or 0.0) < whole if whole < epochs else self.progress < self.args.selfmix_warmup
+        return self.is_within(self.args.selfmix_warmup)
 
     def run(self, model: nn.Module, inputs: dict[str, Any]) -> dict[str, Tensor]:
         """Return what the classifier makes of the batch; after the warm-up, of two dropout views of it."""

@@ -172,7 +172,7 @@ def test_a_run_replayed_by_hand(tmp_path: Path, views: int) -> None:
             if entry % (views + 1) == 0:
                 distances = batch.outputs["distances"][entry].tolist()
                 visits[row].append((step // 8, slow_slice(distances, label, 10.0, 20.0, 0.01)))
-            weight = 1.0 if step / 24 < 0.2 else slow_weight(visits[row], 3)
+            weight = 1.0 if step < 8 else slow_weight(visits[row], 3)
             want += weight * slow_cross_entropy(scores, label) / len(batch.labels)
         assert loss == pytest.approx(want, rel=1e-4)
     judged = trainer.row_scores()
