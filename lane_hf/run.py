@@ -15,6 +15,7 @@ from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -31,13 +32,13 @@ from .methods import METHODS
 from .metrics import DetectionMetrics, compute_metrics, first_output
 from .noise import FLIPPED_COLUMN
 from .packaged_model import HUB_ID, default_model
-from .report.run_record import ISSUES_FILE, write_issues
+from .report.run_record import ISSUES_FILE, read_metrics, write_issues
 from .resumable_trainer import disk_errors_named
 from .resume import check_checkpoint, last_whole_checkpoint
 from .row_trainer import RowTrainer
 from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_card import facts_of_run
-from .run_checks import check_best_metric, check_optimizer
+from .run_checks import check_best_metric, check_folder, check_head, check_optimizer
 from .run_data import given_distances, make_collator, noise_rate, prepare_data
 from .run_files import make_output_dir, remove_earlier, run_settings, write_json
 from .run_progress import RunProgress
@@ -130,11 +131,13 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     check_best_metric(config)
     data = prepare_data(data_args, config)
     output_dir = make_output_dir(config)
+    check_folder(config, model_args.model_name_or_path)
+    earlier = {} if config.do_train else read_metrics(output_dir)
     checkpoint = find_checkpoint(config)
     _settle_defaults(model_args, data_args, config)
     _announce(config)
     set_seed(config.seed)
-    tokenizer, model = load_model(model_args, data["train"].features["label"].names)
+    tokenizer, model = load_model(model_args, data["train"].features["label"].names, as_it_is=not config.do_train)
     check_optimizer(config, model)
     with config.main_process_first(desc="tokenising"):
         tokenised = tokenise(
@@ -162,7 +165,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
         if config.do_predict:
             metrics |= _predict(trainer, tokenised["test"], output_dir)
         if trainer.is_world_process_zero():
-            write_json(output_dir / "metrics.json", metrics)
+            write_json(output_dir / "metrics.json", earlier | metrics)
     if config.push_to_hub:
         trainer.push_to_hub(card=render(facts_of_run(output_dir, trainer.hub_model_id)))
     return Result(metrics, issues, data["train"]["text"], output_dir)
@@ -171,11 +174,19 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
 # ---- Model and settings ----
 
 
-def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTrainedTokenizerBase, Any]:
+def load_model(
+    args: ModelArguments, label_names: Sequence[str], as_it_is: bool = False
+) -> tuple[PreTrainedTokenizerBase, Any]:
     """Load tokenizer and classifier for the given labels; the head is fresh unless it has as many labels already.
 
+    Args:
+        args: which model.
+        label_names: the labels, in the order of their numbers.
+        as_it_is: it will not be trained, so it must have a head for these labels.
+
     Raises:
-        InputError: the model cannot be found, is damaged, or is no text encoder with a tokenizer.
+        InputError: the model cannot be found, is damaged, is no text encoder with a tokenizer, or is to be used as it
+            is and has no head for these labels.
 
     Example:
         >>> tokenizer, model = load_model(ModelArguments("bert-base-uncased"), ["no", "yes"])  # doctest: +SKIP
@@ -205,6 +216,9 @@ def load_model(args: ModelArguments, label_names: Sequence[str]) -> tuple[PreTra
         hint = "" if Path(name).exists() else " (there is no folder of this name)"
         raise InputError(f"the model {name!r} cannot be loaded{hint}: {first_line(error)}") from error
     _check_encoder(name, model, report)
+    if as_it_is:
+        known = AutoConfig.from_pretrained(name, **where).id2label
+        check_head(name, report, [known[index] for index in sorted(known)], label_names)
     return tokenizer, model
 
 

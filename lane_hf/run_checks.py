@@ -1,5 +1,7 @@
 """What Trainer looks at only when it trains, asked before the main job has done any work."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from transformers.training_args import OptimizerNames
 from .display import first_line, quoted
 from .errors import InputError
 from .metrics import METRICS
+from .report.run_record import ISSUES_FILE
 from .run_arguments import RunConfig
 
 _STEPS = 100  # as good as any: whether a schedule can be made does not depend on it
@@ -25,6 +28,42 @@ def check_best_metric(config: RunConfig) -> None:
     known = ("loss", *METRICS)
     if name is not None and name.removeprefix("eval_") not in known:
         raise InputError(f"metric_for_best_model {quoted(name)} is unknown: choose one of {', '.join(known)}")
+
+
+def check_folder(config: RunConfig, model: str | None) -> None:
+    """Raise `InputError` if the numbers of a model would be written beside the results of training another one."""
+    folder = Path(config.output_dir)
+    if config.do_train or not (folder / ISSUES_FILE).exists():
+        return
+    if model is None or not Path(model).exists() or not folder.samefile(model):
+        raise InputError(
+            f"output_dir {folder} holds the results of a training: give --model_name_or_path {folder} to evaluate its "
+            "model, or choose another output_dir"
+        )
+
+
+def check_head(name: str, report: dict[str, Any], known: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise `InputError` if a model that will not be trained was not trained for these labels.
+
+    Args:
+        name: the model.
+        report: what Transformers found when it loaded the model.
+        known: the names of its labels; those that Transformers makes up fit any.
+        wanted: those of the data.
+    """
+    if report["missing_keys"] or report["mismatched_keys"] or len(known) != len(wanted):
+        raise InputError(
+            f"the model {name!r} has no head for {len(wanted)} labels: train it first (--do_train), or give the "
+            "folder of one that was trained on them"
+        )
+    if all(label.lower() == f"label_{index}" for index, label in enumerate(known)):
+        return
+    for index, (own, given) in enumerate(zip(known, wanted, strict=True)):
+        if own != given:
+            raise InputError(
+                f"the model {name!r} was trained for other labels: its label {index} is {quoted(own)}, that of the "
+                f"data is {quoted(given)}"
+            )
 
 
 def check_optimizer(config: RunConfig, model: Any) -> None:

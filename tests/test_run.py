@@ -163,6 +163,23 @@ def test_a_trained_model_can_be_used_without_training(job: Job, steps: list[str]
     assert pd.read_csv(job.output_dir / "predictions.csv")["label"].tolist() == [NAMES[label] for label in labels]
 
 
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("happy joy,glad\nsad cry,sad\n", "has no head for 2 labels: train it first (--do_train), or give the folder"),
+        ("a,joy\nb,fear\nc,anger\nd,hope\n", "for other labels: its label 2 is 'joy', that of the data is 'hope'"),
+    ],
+)
+def test_without_training_a_model_must_have_been_trained_for_these_labels(job: Job, train: str, message: str) -> None:
+    assert job("--do_train", train_file=job.data()).status == 0
+    files = {"train_file": job.write("train.csv", "text,label\n" + train)}
+    files["test_file"] = files["train_file"]
+    outcome = job("--do_predict", **files, model_name_or_path=job.output_dir, output_dir=job.folder / "other")
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert not (job.folder / "other" / "predictions.csv").exists()
+
+
 def test_steps_can_be_chosen_without_data_for_the_others(job: Job) -> None:
     outcome = job("--do_train", "--do_predict", train_file=job.data(), test_file=job.data("test.csv", 8))
     assert outcome.status == 0

@@ -52,8 +52,40 @@ def test_what_was_not_done_yet_is_not_left_of_the_earlier_run(job: Job, monkeypa
     assert not (job.output_dir / "predictions.csv").exists()
 
 
-def test_predicting_keeps_the_settings_that_the_label_table_was_made_with(job: Job) -> None:
+def test_evaluating_the_model_of_a_run_adds_to_its_results(job: Job) -> None:
     files = {"train_file": job.data(), "test_file": job.data("test.csv", 8)}
     assert job(**files, seed=1).status == 0
-    assert job("--do_predict", **files, seed=2).status == 0
+    before = job.metrics()
+    assert job("--do_predict", **files, seed=2, model_name_or_path=job.output_dir).status == 0
     assert job.settings()["RunConfig"]["seed"] == 1
+    after = job.metrics()
+    assert after.keys() >= before.keys()
+    assert after["train_runtime"] == before["train_runtime"]
+    assert after["test_accuracy"] == before["test_accuracy"]
+    assert after["test_runtime"] != before["test_runtime"]
+
+
+@pytest.mark.parametrize("which", ["default", "none", "other"])
+def test_another_model_is_not_evaluated_beside_the_results_of_a_run(job: Job, which: str) -> None:
+    files = {"train_file": job.data(), "test_file": job.data("test.csv", 8)}
+    assert job(**files).status == 0
+    before = job.metrics()
+    model = {"default": None, "none": "no/model", "other": job.model}[which]
+    outcome = job("--do_predict", **files, model_name_or_path=model)
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"error: output_dir {job.output_dir} holds the results of a training: give --model_name_or_path "
+        f"{job.output_dir} to evaluate its model, or choose another output_dir\n"
+    )
+    assert job.metrics() == before
+
+
+def test_numbers_that_cannot_be_read_are_refused_before_any_work(job: Job) -> None:
+    files = {"train_file": job.data(), "test_file": job.data("test.csv", 8)}
+    assert job(**files).status == 0
+    (job.output_dir / "metrics.json").write_text("{")
+    (job.output_dir / "predictions.csv").unlink()
+    outcome = job("--do_predict", **files, model_name_or_path=job.output_dir)
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"error: {job.output_dir / 'metrics.json'}: ")
+    assert not (job.output_dir / "predictions.csv").exists()

@@ -95,7 +95,7 @@ def read_run(folder: str | Path) -> RunRecord:
         issues=issues,
         log_history=_log_history(folder),
         settings=_settings(folder),
-        metrics=_metrics(folder),
+        metrics=read_metrics(folder),
         margins=margins,
         margin_row_ids=None if margins is None else np.arange(len(issues)) if row_ids is None else row_ids,
         distances=_distances(folder, facts),
@@ -170,7 +170,12 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read the numbers of a run; none if there are none.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
     metrics = _json(folder / "metrics.json") or {}
     wrong = [name for name, value in metrics.items() if not isinstance(value, int | float | None)]
     if wrong:
