@@ -65,6 +65,12 @@ class JointTrainer(RowTrainer):
         return self.views_per_row
 
     @property
+    def _stride_in_module(self) -> int:
+        # DataParallel cuts a batch anywhere, also between a row and its views: a piece may then begin with a view.
+        # There the second network sees all entries, and those that it should not have seen are left out later.
+        return 1 if self.args.n_gpu > 1 else self.auxiliary_stride
+
+    @property
     def kind_of_second(self) -> str:
         """What the second network is by these arguments; in a run with another kind than the last it starts anew."""
         return ""
@@ -90,7 +96,7 @@ class JointTrainer(RowTrainer):
 
     def joint_of(self, classifier: nn.Module) -> JointModel:
         """Return the module that runs the classifier and [`auxiliary_model`] together."""
-        return JointModel(classifier, self.auxiliary_model, self.needs_embeddings, self.auxiliary_stride)
+        return JointModel(classifier, self.auxiliary_model, self.needs_embeddings, self._stride_in_module)
 
     def _check_engine(self) -> None:
         if self.is_deepspeed_enabled:
@@ -156,7 +162,7 @@ class JointTrainer(RowTrainer):
             joint = self.model_wrapped = self.make_joint(classifier)
         else:  # train() is called again, and both networks are wrapped already
             joint.ask_for_embeddings(self.needs_embeddings)
-            joint.auxiliary_stride = self.auxiliary_stride
+            joint.auxiliary_stride = self._stride_in_module
         with self._model_is(joint):
             return super()._prepare_for_training(*args, **kwargs)
 

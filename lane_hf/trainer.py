@@ -206,8 +206,9 @@ class LaneTrainer(JointTrainer):
         """
         if "auxiliary_logits" not in outputs:
             return None, None
-        logits, finite = finite_rows(outputs["auxiliary_logits"])
-        labels = labels[:: len(labels) // len(logits)]
+        labels = labels[:: self.auxiliary_stride]
+        seen = outputs["auxiliary_logits"]
+        logits, finite = finite_rows(seen[:: len(seen) // len(labels)])
         loss = weighted_mean(F.cross_entropy(logits, labels, reduction="none"), finite)
         probs = logits.softmax(dim=1)
         if self.similarity is not None:
