@@ -62,6 +62,16 @@ KEY = ("dataset", "noise", "method", "seed", "settings")
 _AUXILIARY = ", auxiliary_layers="
 
 
+def revision() -> str:
+    """Return the commit that is checked out, or nothing."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+# That of the code which runs: a long grid may outlive it on disk.
+REVISION = revision()
+
+
 class EpochScores(TrainerCallback):
     """Notes validation and test scores after every epoch."""
 
@@ -291,11 +301,10 @@ def without_auxiliary(name: str) -> str:
 
 
 def environment(args: argparse.Namespace) -> dict[str, Any]:
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     packages = ("torch", "transformers", "accelerate", "datasets")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "revision": git.stdout.strip(),
+        "revision": REVISION,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
         "precision": "bf16" if has_fast_bf16() else "fp32",
