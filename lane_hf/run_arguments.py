@@ -123,6 +123,14 @@ class RunConfig(_AnyMethod):
     report_to: None | str | list[str] = field(  # noqa: RUF036 -- HfArgumentParser cannot read it with None at the end
         default="none", metadata={"help": "Where to report, e.g. tensorboard."}
     )
+    do_train: bool = field(
+        default=False, metadata={"help": "Train. Without any of do_train, do_eval, do_predict: all."}
+    )
+    do_eval: bool = field(default=False, metadata={"help": "Evaluate on the validation data."})
+    do_predict: bool = field(default=False, metadata={"help": "Predict the test data, into predictions.csv."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Checkpoint to go on from, or True for the newest whole one in output_dir."}
+    )
     bf16: bool | None = field(
         default=None, metadata={"help": "Train in bfloat16. Default: where the processor or GPU is faster in it."}
     )

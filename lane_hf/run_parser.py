@@ -15,7 +15,7 @@ from .methods import METHODS, Method
 from .run_help import HelpGroup, OneSpelling, grouped_help
 
 _FIRST = ("help", "method")
-_USUAL = ("seed", "resume_from_checkpoint", "do_train", "do_eval", "do_predict", "push_to_hub", "hub_model_id")
+_USUAL = ("seed", "push_to_hub", "hub_model_id")
 
 
 class RunParser(HfArgumentParser):

@@ -113,6 +113,7 @@ def test_shell(page: Path, here: Path, encoder: Path, capsys: pytest.CaptureFixt
         assert command == "lane", f"{page.name}: {line}: neither run here nor excused"
         capsys.readouterr()
         own = tiny[:-2] if "--method" in argv else tiny  # the last option belongs to LANE
+        own = own[2:] if "--model_name_or_path" in argv else own
         status = main([*argv, *(own if argv[0] == "train" else [])])
         assert status == 0, f"{page.name}: {line}: {capsys.readouterr().err}"
 
