@@ -26,7 +26,7 @@ GATHERED = {"contrastive": "lscl", "gather_across_devices": True}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "Trainer": {"trainer": "stock"},
     "RowTrainer": {"trainer": "plain"},
-    "LANE": {},
+    "LANE": {"auxiliary": "none"},
     "LANE, shared auxiliary": {"auxiliary": "shared"},
     "LANE, full auxiliary": {"auxiliary": "full"},
     "LANE, full, similarity by class": {"auxiliary": "full", "similarity": "class"},

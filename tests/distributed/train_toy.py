@@ -95,7 +95,8 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         result["scores"] = trainer.row_scores().scores.cpu()
     if isinstance(trainer, LaneTrainer):
         result |= {"alm": trainer.alm.state_dict(), "weights": logged(trainer, "lane/mean_weight")}
-        result |= {"auxiliary": weights_of(trainer.auxiliary_model)}
+        if trainer.auxiliary_model is not None:
+            result |= {"auxiliary": weights_of(trainer.auxiliary_model)}
         result |= {"contrastive": logged(trainer, "loss_contrastive")}
     return result
 
