@@ -53,7 +53,8 @@ class AveragingTrainer(ResumableTrainer):
         """Return how many epochs a training takes, also where `args.max_steps` says when it ends."""
         if self.args.max_steps <= 0:
             return self.args.num_train_epochs
-        return max_steps / math.ceil(len(train_dataloader) / self.args.gradient_accumulation_steps)
+        # With dataloader_drop_last a small data set has no batch at all, which Trainer says by itself.
+        return max_steps / max(1, math.ceil(len(train_dataloader) / self.args.gradient_accumulation_steps))
 
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: DataLoader[Any], *args: Any, **kwargs: Any

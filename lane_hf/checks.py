@@ -52,13 +52,19 @@ def check_map_style(dataset: Any) -> None:
         raise InputError("the training set is empty: there is nothing to train on")
 
 
-def check_sharing(config: Any, views_per_row: int) -> None:
+def check_sharing(args: Any, views_per_row: int) -> None:
     """Raise `InputError` unless several processes can share the rows of each step.
 
     Args:
-        config: `args.accelerator_config`.
+        args: the training arguments.
         views_per_row: how many entries of a batch belong to each row.
     """
+    config = args.accelerator_config
+    if not args.dataloader_in_order and args.dataloader_num_workers > 0:
+        raise InputError(
+            "dataloader_in_order=False lets batches overtake each other, and what fills up the last one would be "
+            "taken for rows of another: leave it out, or train with one process"
+        )
     if not config.even_batches:
         raise InputError(
             "even_batches=False gives the processes unequal numbers of batches, and those that have more would wait "

@@ -56,6 +56,12 @@ class MethodConfig(TrainingArguments):
     def check_fields(self) -> None:
         """Raise `InputError` if a field makes no sense."""
         check_range("weight_averaging", self.weight_averaging, 0, 1)
+        optimizer = str(getattr(self.optim, "value", self.optim))
+        if self.weight_averaging > 0 and optimizer.startswith("schedule_free"):
+            raise InputError(
+                f"weight_averaging does not go with optim={optimizer!r}, which averages the weights itself: leave one "
+                "of them out"
+            )
 
     @classmethod
     def own_fields(cls) -> list[str]:

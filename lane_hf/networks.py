@@ -118,16 +118,16 @@ class JointModel(nn.Module):
         if classifier_only:
             return self.model(**inputs)
         if self.needs_embeddings:
-            outputs = _run(self.model, inputs, output_hidden_states=True)
+            outputs = run_network(self.model, inputs, output_hidden_states=True)
             result = {"logits": outputs["logits"], "embeddings": embeddings(self.model, outputs, inputs)}
         else:
-            outputs = _run(self.model, inputs)
+            outputs = run_network(self.model, inputs)
             result = {"logits": outputs["logits"]}
         if isinstance(self.auxiliary, OnTop):
             result["auxiliary_logits"] = self.auxiliary.read(result, self.auxiliary_stride)
         elif self.auxiliary is not None:
             own = {name: _every(value, self.auxiliary_stride) for name, value in inputs.items()}
-            result["auxiliary_logits"] = _run(self.auxiliary, own)["logits"]
+            result["auxiliary_logits"] = run_network(self.auxiliary, own)["logits"]
         return result
 
 
@@ -157,11 +157,14 @@ def _every(value: Any, stride: int) -> Any:
     return value[::stride] if stride > 1 and isinstance(value, Tensor) and value.dim() else value
 
 
-def _run(network: nn.Module, inputs: dict[str, Any], **options: Any) -> Any:
+def run_network(network: nn.Module, inputs: dict[str, Any], **options: Any) -> Any:
+    """Run a classifier without labels and return its outputs by name, whatever its configuration asks for."""
     config = getattr(base_classifier(network), "config", None)
     if not getattr(config, "return_dict", True):  # the configuration asks for tuples, which have no names
         options["return_dict"] = True
-    return network(**inputs, **options)
+    outputs = network(**inputs, **options)
+    # A module that is not of Transformers may know tuples only; without labels the scores come first.
+    return {"logits": outputs[0]} if isinstance(outputs, tuple) else outputs
 
 
 def offers_hidden_states(model: nn.Module) -> bool:

@@ -172,7 +172,7 @@ class RowTrainer(AveragingTrainer):
                 "cannot be gathered: use 'group_by_length' or 'random'"
             )
         if self.accelerator.num_processes > 1:
-            check_sharing(self.args.accelerator_config, self.views_per_row)
+            check_sharing(self.args, self.views_per_row)
         self._user_row_ids = None
         if not hasattr(dataset, "column_names"):
             return  # batches are checked as they come

@@ -3,6 +3,7 @@
 import tracemalloc
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -278,11 +279,23 @@ def test_other_row_ids_are_refused(row_ids: Any, message: str) -> None:
     ],
 )
 def test_how_processes_may_share_rows(config: dict[str, Any], views: int, message: str | None) -> None:
+    arguments = SimpleNamespace(accelerator_config=SimpleNamespace(**config), dataloader_in_order=True)
     if message is None:
-        check_sharing(SimpleNamespace(**config), views)
+        check_sharing(arguments, views)
         return
     with pytest.raises(InputError, match=message):
-        check_sharing(SimpleNamespace(**config), views)
+        check_sharing(arguments, views)
+
+
+@pytest.mark.parametrize(("in_order", "workers", "refused"), [(False, 2, True), (False, 0, False), (True, 2, False)])
+def test_batches_may_not_overtake_each_other(in_order: bool, workers: int, refused: bool) -> None:
+    arguments = SimpleNamespace(
+        accelerator_config=SimpleNamespace(even_batches=True, dispatch_batches=None),
+        dataloader_in_order=in_order,
+        dataloader_num_workers=workers,
+    )
+    with pytest.raises(InputError, match="dataloader_in_order=False") if refused else nullcontext():
+        check_sharing(arguments, 1)
 
 
 @pytest.mark.parametrize(("started", "together", "warned"), [("2", 1, True), ("2", 2, False), ("1", 1, False)])

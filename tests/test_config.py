@@ -247,3 +247,8 @@ def test_the_hub_token_is_not_pickled_with_the_arguments(tmp_path: Path, kind: t
     assert config.hub_token == "secret"
     assert b"secret" not in pickle.dumps(config)
     assert copy.deepcopy(config).hub_token == "secret"
+
+
+def test_weights_are_not_averaged_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="weight_averaging does not go with optim='schedule_free_adamw'"):
+        LaneConfig(str(tmp_path), weight_averaging=0.4, optim="schedule_free_adamw")

@@ -213,3 +213,30 @@ def test_labels_of_small_types_become_int64(dtype: torch.dtype) -> None:
     batch = RowCollator(collate, NAMES, 2)([Row(1, 0), Row(0, 1)])
     assert (batch["label"].dtype, batch["label"].tolist()) == (torch.int64, [1, 0])
     assert batch["mask"].dtype == torch.bool
+
+
+def test_a_collator_that_moves_rows_is_refused() -> None:
+    def backwards(examples: list[dict[str, Any]]) -> Any:
+        return default_data_collator(examples[::-1])
+
+    rows = [Row({"x": number, "label": label}, number) for number, label in enumerate([0, 2, 1])]
+    with pytest.raises(InputError, match="returns the rows of a batch in another order"):
+        RowCollator(backwards, NAMES, 3)(rows)
+
+
+@pytest.mark.parametrize("kept", [slice(1, None), [0, 0, 1, 2]])
+def test_a_collator_that_leaves_out_or_repeats_rows_is_refused(kept: Any) -> None:
+    def other(examples: list[dict[str, Any]]) -> Any:
+        return default_data_collator(examples[kept] if isinstance(kept, slice) else [examples[at] for at in kept])
+
+    rows = [Row({"x": number, "label": number}, number) for number in range(3)]
+    with pytest.raises(InputError, match=r"a batch of \d entries where 3 were expected"):
+        RowCollator(other, NAMES, 3)(rows)
+
+
+def test_a_collator_may_number_labels_anew() -> None:
+    def doubled(examples: list[dict[str, Any]]) -> Any:
+        return default_data_collator([{**example, "label": 2 * example["label"]} for example in examples])
+
+    batch = RowCollator(doubled, NAMES, 5)([Row({"label": 0}, 4), Row({"label": 2}, 1)])
+    assert batch["labels"].tolist() == [0, 4]

@@ -77,7 +77,8 @@ def mean_prediction_penalty(probs: Tensor, prior: Tensor, counted: Tensor) -> Te
     number = counted.sum()
     mean = (probs * counted[:, None]).sum(dim=0) / number.clamp_min(1)
     prior = prior.to(mean)
-    penalty = torch.special.xlogy(prior, prior / mean.clamp_min(1e-6)).sum()
+    # In two terms: the gradient of xlogy at a share of 0 would be NaN.
+    penalty = (torch.special.xlogy(prior, prior) - prior * mean.clamp_min(1e-6).log()).sum()
     return torch.where(number > 0, penalty, 0.0)
 
 

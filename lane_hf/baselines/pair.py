@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..method_config import MethodConfig
-from ..networks import make_auxiliary
+from ..networks import make_auxiliary, run_network
 from .base import BaselineTrainer
 
 
@@ -62,7 +63,9 @@ class PairTrainer(BaselineTrainer):
         if self.is_fsdp_enabled:  # sharded, the networks are known to the engine as one
             return super()._clip_grad_norm(model)
         networks = (self.model, self.auxiliary_model)
-        norms = [self.accelerator.clip_grad_norm_(net.parameters(), self.args.max_grad_norm) for net in networks]
+        # Accelerate's own function does this each time it is called, and gradients can be unscaled once a step.
+        self.accelerator.unscale_gradients()
+        norms = [nn.utils.clip_grad_norm_(net.parameters(), self.args.max_grad_norm) for net in networks]
         return torch.stack([torch.as_tensor(norm) for norm in norms]).norm()
 
     def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -77,6 +80,9 @@ class PairTrainer(BaselineTrainer):
             name: value for name, value in self._prepare_inputs(inputs).items() if name not in self.label_columns()
         }
         with torch.no_grad(), self.accelerator.autocast():
-            theirs = other(**batch)["logits"]
+            theirs = run_network(other, batch)["logits"]
         other.train(was_training)
-        return loss, (logits + theirs.float()) / 2, labels
+        logits = (logits + theirs.float()) / 2
+        if loss is not None:  # that of what is predicted, not of the first network
+            loss = F.cross_entropy(logits, labels)
+        return loss, logits, labels

@@ -113,7 +113,7 @@ class StagedTrainer(RowTrainer):
         **trainer_kwargs: further arguments of `Trainer`; `model_init` is required.
 
     Raises:
-        InputError: no `model_init` is given.
+        InputError: no `model_init` is given, or checkpoints at a signal are asked for.
 
     Example:
         >>> trainer = CartographyTrainer(model_init=load, args=args, train_dataset=train)  # doctest: +SKIP
@@ -132,6 +132,11 @@ class StagedTrainer(RowTrainer):
                 "one, instead of model"
             )
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
+        if self.args.enable_jit_checkpoint:  # a stage would end early, and the next one go on as if it was done
+            raise InputError(
+                "enable_jit_checkpoint=True is not supported by methods with several stages: leave it out, and set "
+                "save_strategy"
+            )
         self.selection: Selection = None  # type: ignore[assignment]  # until training
         self._scored: RowStatistics = None  # type: ignore[assignment]  # until training
 
@@ -149,7 +154,7 @@ class StagedTrainer(RowTrainer):
         Args:
             number: which run, from 1.
             **arguments: what trainers of all runs get: `args` (to be changed as needed), `model_init`,
-                `train_dataset`, `data_collator`, `processing_class`.
+                `train_dataset`, `data_collator`, `processing_class`, `optimizer_cls_and_kwargs`.
         """
 
     @abstractmethod
@@ -226,6 +231,7 @@ class StagedTrainer(RowTrainer):
             train_dataset=self.train_dataset,
             data_collator=self.data_collator,
             processing_class=self.processing_class,
+            optimizer_cls_and_kwargs=self.optimizer_cls_and_kwargs,
         )
         show_with(scorer, displays_of(self))
         if resume and (folder / STATE_FILE).is_file():
@@ -257,7 +263,7 @@ class StagedTrainer(RowTrainer):
         """Return the arguments of a scoring run: those of the last one, without evaluation and reports."""
         args = copy.copy(self.args)
         args.output_dir = str(folder)
-        args.eval_strategy, args.do_eval = IntervalStrategy.NO, False
+        args.eval_strategy, args.do_eval, args.eval_on_start = IntervalStrategy.NO, False, False
         args.weight_averaging = 0.0  # its networks are only watched
         args.load_best_model_at_end, args.push_to_hub, args.report_to = False, False, []
         if args.save_strategy == SaveStrategy.BEST:

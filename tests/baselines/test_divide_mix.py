@@ -12,7 +12,7 @@ import torch
 from references import slow_softmax
 from tiny import make_text_dataset, make_tokenizer
 from torch.nn import functional as F
-from training import logged, make_trainer
+from training import dataset_for, logged, make_trainer
 
 from lane_hf import InputError
 from lane_hf.baselines import DivideMixConfig, DivideMixTrainer
@@ -135,6 +135,22 @@ def test_the_penalty_is_a_divergence_from_the_prior() -> None:
     got = mean_prediction_penalty(probs, torch.tensor([0.5, 0.5, 0.0]), counted)
     assert got.item() == pytest.approx(want, rel=1e-5)
     assert mean_prediction_penalty(probs, torch.ones(3) / 3, torch.zeros(3)).item() == 0.0
+
+
+def test_a_label_without_rows_leaves_the_gradient_finite() -> None:
+    logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mean_prediction_penalty(logits.softmax(dim=1), torch.tensor([0.5, 0.5, 0.0]), torch.ones(3)).backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad.abs().sum() > 0
+
+
+def test_training_survives_a_label_without_rows(tmp_path: Path) -> None:
+    data = dataset_for("bert", 64)
+    some = data.select([row for row, label in enumerate(data["label"]) if label != 3])
+    trainer = make(tmp_path, train_dataset=some, num_train_epochs=3)
+    with pytest.warns(UserWarning, match="1 of 4 labels have no row"):
+        trainer.train()
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
 
 
 def test_the_weight_of_the_unlabelled_rises() -> None:

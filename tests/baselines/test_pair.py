@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from tiny import make_model
+from torch.nn import functional as F
 from training import dataset_for, make_trainer, weights_of
 from transformers import TrainerCallback
 
@@ -62,6 +65,29 @@ def test_the_average_of_both_networks_can_be_reported(tmp_path: Path) -> None:
     second = trainer.predict(rows).predictions
     np.testing.assert_allclose(averaged, (first + second) / 2, rtol=1e-4, atol=1e-5)
     assert not np.allclose(first, second, atol=1e-3)
+
+
+def test_the_reported_loss_is_that_of_the_average(tmp_path: Path) -> None:
+    model = make_model("bert")
+    model.config.return_dict = False
+    trainer = make(tmp_path, average_logits=True, model=model)
+    trainer.train()
+    outcome = trainer.predict(dataset_for("bert", 16))
+    want = F.cross_entropy(torch.tensor(outcome.predictions), torch.tensor(outcome.label_ids)).item()
+    assert outcome.metrics["test_loss"] == pytest.approx(want, rel=1e-4)
+
+
+def test_scaled_gradients_are_unscaled_once(tmp_path: Path) -> None:
+    trainer = make(tmp_path, num_train_epochs=1)
+    # What Accelerate makes of fp16 on a GPU.
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu")
+    trainer.accelerator.native_amp, trainer.accelerator.state._mixed_precision = True, "fp16"
+    try:
+        trainer.train()
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert trainer.state.global_step == 8
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
 
 
 def test_evaluation_leaves_the_second_network_in_training_mode(tmp_path: Path) -> None:

@@ -123,6 +123,34 @@ def test_scoring_runs_are_neither_evaluated_nor_reported(tmp_path: Path) -> None
     assert trainer.args.eval_strategy == "epoch"
 
 
+def test_an_evaluation_at_the_start_is_that_of_the_last_stage(tmp_path: Path) -> None:
+    evaluated = []
+
+    class Count(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, *rest: Any, **kwargs: Any) -> None:
+            evaluated.append(state.global_step)
+
+    make(tmp_path, eval_on_start=True, eval_dataset=dataset_for("bert", 16), callbacks=[Count()]).train()
+    assert evaluated == [0]
+
+
+def test_all_stages_use_the_optimizer_that_was_asked_for(tmp_path: Path) -> None:
+    made = []
+
+    class Record(torch.optim.SGD):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(1)
+
+    make(tmp_path, optimizer_cls_and_kwargs=(Record, {"lr": 0.1})).train()
+    assert len(made) == 2
+
+
+def test_a_checkpoint_at_a_signal_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="enable_jit_checkpoint=True is not supported by methods with several stages"):
+        make(tmp_path, enable_jit_checkpoint=True)
+
+
 def test_training_twice_starts_anew(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     trainer.train()
