@@ -184,7 +184,8 @@ def fix_dataset(
     if verbose:
         print(expectation(issues, changes, action))  # noqa: T201 -- asked for: what to expect, before it is done
     after = apply_changes(pd.DataFrame(needed), changes, issues, column).data
-    labels = [coded.index(label) for label in after[column]] if coded else after[column].tolist()
+    kind = type(values[0])  # int, or bool
+    labels = [kind(coded.index(label)) for label in after[column]] if coded else after[column].tolist()
     fixed = dataset.select(after.index.tolist())
     fixed = fixed.add_column(BEFORE_COLUMN, fixed.with_format(None)[column][:], feature=feature)
     order = fixed.column_names
@@ -204,14 +205,14 @@ def _names_of_codes(values: list[Any], own: list[str] | None, issues: "LabelIssu
     """Return what the numbers in a column of labels stand for; None if it holds the labels themselves.
 
     The names of the data set and those of the label table, which are the model's, may differ: a model that was given
-    none has LABEL_0, LABEL_1, ... Training took the numbers, so that they are what both have in common.
+    none has LABEL_0, LABEL_1, ..., and one without a configuration has numbers. Training took the numbers, so that
+    they are what both have in common.
     """
-    names = issues.label_names
     shown = {str(label) for label in issues["given_label"].dropna()}
-    if names is None or shown <= {str(label) for label in (own or values)}:
+    if shown <= {str(label) for label in (own or values)} or not all(isinstance(value, int) for value in values):
         return own
-    are_codes = all(isinstance(value, int) and 0 <= value < len(names) for value in values)
-    return names if are_codes else own
+    names = issues.label_names or [str(number) for number in range(1 + max(values))]
+    return names if all(0 <= value < len(names) for value in values) else own
 
 
 def make_changes(row_ids: Any, before: Any, after: Any, confidence: Any, source: str) -> pd.DataFrame:

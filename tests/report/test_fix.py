@@ -13,6 +13,7 @@ from report_tables import LABELS, make_issues
 from lane_hf import InputError
 from lane_hf.report.decisions import apply_decisions
 from lane_hf.report.fix import BEFORE_COLUMN, fix_dataset, fix_table, plan
+from lane_hf.report.from_margins import issues_from_margins
 from lane_hf.report.label_issues import LabelIssues
 from lane_hf.report.review import write_review_queue
 
@@ -130,6 +131,25 @@ def test_a_data_set_may_hold_numbers_whose_names_only_the_model_knows(feature: A
     other = codes.map(lambda row: {"label": (row["label"] + 1) % len(LABELS)})
     with pytest.raises(InputError, match="the table has changed since"):
         fix_dataset(other, issues)
+
+
+@pytest.mark.parametrize("feature", [Value("int64"), ClassLabel(names=["no", "yes"]), Value("bool")])
+def test_a_model_without_a_configuration_knows_numbers_only(feature: Any) -> None:
+    number = 64
+    labels = [row % 2 for row in range(number)]
+    wrong = {3, 10}
+    given = [1 - label if row in wrong else label for row, label in enumerate(labels)]
+    margins = [-4.0 if row in wrong else 3.0 + row % 3 for row in range(number)]
+    visits = pd.DataFrame(
+        {"row_id": range(number), "label": given, "margin": margins, "other_label": [1 - x for x in given]}
+    )
+    issues = issues_from_margins(visits).issues
+    assert issues.label_names is None
+    data = Dataset.from_dict({"label": given}).cast_column("label", feature)
+    fixed, changes = fix_dataset(data, issues, min_confidence=0.5)
+    assert set(changes["row_id"]) == wrong
+    assert fixed.features["label"] == feature
+    assert [int(label) for label in fixed["label"]] == labels
 
 
 def test_rows_are_found_by_their_own_ids() -> None:
