@@ -40,7 +40,7 @@ from .run_arguments import DataArguments, ModelArguments, RunConfig, parse
 from .run_card import facts_of_run
 from .run_checks import check_best_metric, check_folder, check_head, check_optimizer
 from .run_data import given_distances, make_collator, noise_rate, prepare_data
-from .run_files import make_output_dir, remove_earlier, run_settings, write_json
+from .run_files import emissions_noted, make_output_dir, remove_earlier, run_settings, write_json
 from .run_progress import RunProgress
 from .summary import printable, summarise
 from .tokenisation import tokenise
@@ -133,6 +133,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     output_dir = make_output_dir(config)
     check_folder(config, model_args.model_name_or_path)
     earlier = {} if config.do_train else read_metrics(output_dir)
+    emissions = emissions_noted(output_dir)
     checkpoint = find_checkpoint(config)
     _settle_defaults(model_args, data_args, config)
     _announce(config)
@@ -158,7 +159,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
             # Not before: a run that is interrupted must not claim an earlier one's results in the same folder.
             write_json(output_dir / "run_config.json", settings)
             if issues is not None:
-                remove_earlier(output_dir, config)
+                remove_earlier(output_dir, config, emissions)
                 write_issues(output_dir, issues, distances)
         if config.do_eval:
             metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))

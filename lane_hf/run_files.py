@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .hub.card_facts import hardware_in_words
+from .hub.card_facts import EMISSIONS_FILE, hardware_in_words
 from .margin_history import MARGINS_FILE, ROW_IDS_FILE
 from .methods import METHODS
 from .run_arguments import DataArguments, ModelArguments, RunConfig
@@ -33,9 +33,23 @@ def make_output_dir(config: RunConfig) -> Path:
     return path
 
 
-def remove_earlier(output_dir: Path, config: RunConfig) -> None:
-    """Remove what an earlier run has left and this one may not write: it would pass for this one's."""
-    stale = ["metrics.json", "predictions.csv"]
+def emissions_noted(output_dir: Path) -> int | None:
+    """Return when codecarbon has last written into the folder of a run, in nanoseconds; None if it has not."""
+    path = output_dir / EMISSIONS_FILE
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def remove_earlier(output_dir: Path, config: RunConfig, emissions: int | None) -> None:
+    """Remove what an earlier run has left and this one may not write: it would pass for this one's.
+
+    Args:
+        output_dir: the folder.
+        config: the arguments of this run.
+        emissions: what [`emissions_noted`] said before this run trained.
+    """
+    stale = ["metrics.json", "predictions.csv", "_report/report.html"]
+    if emissions_noted(output_dir) == emissions:
+        stale.append(EMISSIONS_FILE)
     if not config.margin_history:
         stale += [MARGINS_FILE, str(Path(MARGINS_FILE).with_name(ROW_IDS_FILE))]
     for name in stale:

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from job import Job
 
+from lane_hf.cli import main as lane
+from lane_hf.hub.card_facts import emissions_in
 from lane_hf.report.run_record import read_run
 from lane_hf.trainer import LaneTrainer
 
@@ -50,6 +52,27 @@ def test_what_was_not_done_yet_is_not_left_of_the_earlier_run(job: Job, monkeypa
     assert record.settings["RunConfig"]["seed"] == 2
     assert record.metrics == {}
     assert not (job.output_dir / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize("measured_again", [False, True])
+def test_neither_the_report_nor_the_emissions_of_an_earlier_run_stay(
+    job: Job, monkeypatch: pytest.MonkeyPatch, measured_again: bool
+) -> None:
+    assert job(train_file=job.data(), seed=1).status == 0
+    assert lane(["report", str(job.output_dir)]) == 0
+    emissions = job.output_dir / "emissions.csv"
+    emissions.write_text("emissions\n5.5\n")
+    train = LaneTrainer.train
+
+    def measure(self: LaneTrainer, *args: Any, **kwargs: Any) -> Any:
+        if measured_again:
+            emissions.write_text("emissions\n5.5\n0.25\n")
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(LaneTrainer, "train", measure)
+    assert job(train_file=job.data(seed=2), seed=2).status == 0
+    assert not (job.output_dir / "_report" / "report.html").exists()
+    assert emissions_in(job.output_dir) == (0.25 if measured_again else None)
 
 
 def test_evaluating_the_model_of_a_run_adds_to_its_results(job: Job) -> None:

@@ -23,21 +23,24 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.columns import check_number_of_labels
+    from ..datasets.columns import check_number_of_labels, in_order
+    from ..label_name import label_name
     from ..label_space import distances_for, named_ordinal_distances
     from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
     from ..table_writer import write_table
 
     table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
     labels = cells_of(table, arguments.label_column)
-    names = sorted(set(map(str, labels)))
+    given = [label_name(label) for label in labels]
+    names = in_order(set(given))
     check_number_of_labels(len(names), len(labels), arguments.label_column)
     distances = None
     if arguments.kind == "semantic" and arguments.geometry == "ordinal":
         distances = named_ordinal_distances(names, arguments.label_order)
     elif arguments.kind == "semantic":
         distances = distances_for(arguments.geometry or "none", names)
-    numbers = [names.index(str(label)) for label in labels]
+    number_of = {name: number for number, name in enumerate(names)}
+    numbers = [number_of[name] for name in given]
     noisy = inject(
         numbers,
         arguments.kind,
@@ -47,9 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         distances=distances,
         gamma=arguments.gamma,
     )
-    originals = dict(zip(map(str, labels), labels, strict=True))
+    cells = dict(zip(given, labels, strict=True))
     table[ORIGINAL_COLUMN] = labels
-    table[arguments.label_column] = [originals[names[number]] for number in noisy.labels]
+    table[arguments.label_column] = [
+        label if number == before else cells[names[number]]
+        for label, before, number in zip(labels, numbers, noisy.labels, strict=True)
+    ]
     table[FLIPPED_COLUMN] = noisy.is_flipped
     write_table(table, arguments.output)
     number = int(noisy.is_flipped.sum())

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from ..display import excerpt, listed, quoted
 from ..errors import InputError
 from ..label_name import label_name
+from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN
 from .tables import is_unicode
 
 _FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
@@ -19,6 +20,7 @@ _FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sent
 _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?|[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 _INEXACT = 2.0**53  # from here on, a floating-point number stands for several whole numbers
 _SHOWN = 5
+_OURS = (FLIPPED_COLUMN, ORIGINAL_COLUMN, "label_before_fix")  # what `lane noise` and `lane fix` add to a table
 _MANY_LABELS = 50  # above this, a column in which every other value is new holds no class labels
 
 
@@ -139,7 +141,7 @@ def _choose(table: pd.DataFrame, given: str | None, kind: str, usual: Sequence[s
 
 def _found(table: pd.DataFrame, kind: str, usual: Sequence[str], exclude: str | None) -> list[str]:
     """Return the columns that can be meant."""
-    remaining = [str(column) for column in table.columns if str(column) != exclude]
+    remaining = [str(column) for column in table.columns if str(column) not in (exclude, *_OURS)]
     found = [column for column in remaining if column.lower() in usual]
     if kind == "text" and not found:
         found = [column for column in remaining if all(isinstance(cell, str | None) for cell in table[column])]
@@ -192,6 +194,17 @@ def _label_names(cells: list[Any], column: str) -> list[str]:
             "--label_column"
         )
     check_number_of_labels(len(names), len(cells), column)
+    return in_order(names)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of labels in the order of their numbers: numerical if all are whole numbers, else alphabetical.
+
+    Example:
+        >>> in_order({"10", "9"}), in_order({"10", "9", "none"})
+        (['9', '10'], ['10', '9', 'none'])
+    """
+    names = list(names)
     if all(map(_is_integer, names)):
         return sorted(names, key=lambda name: (int(name), name))  # "1" and "01" in the same order every time
     return sorted(names)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..report.label_issues import LabelIssues
     from ..report.run_record import RunRecord
 
+EMISSIONS_FILE = "emissions.csv"
 _PACKAGES = ("lane_hf", "transformers", "torch", "accelerate", "datasets")
 TRAINING = (
     "num_train_epochs",
@@ -199,7 +200,7 @@ def emissions_in(folder: str | Path) -> float | None:
     Raises:
         InputError: what is there is no number, or no table.
     """
-    path = Path(folder) / "emissions.csv"
+    path = Path(folder) / EMISSIONS_FILE
     if not path.is_file():
         return None
     try:

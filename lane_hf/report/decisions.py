@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..display import excerpt, quoted
 from ..errors import InputError
+from ..label_name import label_name
 from ..row_data import ROW_ID
 from .fix import Fixed, apply_changes, make_changes
 
@@ -81,8 +82,8 @@ def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[s
     decision, wanted = (_word(row, "decision", number), _word(row, "new_label", number))
     if "decision" not in row:
         wanted = _word(row, "label", number)
-        decision = "relabel" if wanted else "keep"
-    decision = decision.lower()
+        decision = "relabel" if wanted.strip() else "keep"
+    decision = decision.strip().lower()
     if decision in ("", "keep"):
         return _STAYS
     if decision == "drop":
@@ -91,17 +92,19 @@ def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[s
         raise InputError(
             f"decision {number}: {quoted(decision)} is unknown, expected one of {', '.join(_DECISIONS)}, or nothing"
         )
-    if not wanted and pd.isna(suggested):
+    if not wanted.strip() and pd.isna(suggested):
         raise InputError(f"decision {number}: nothing is suggested for this row, write its label into new_label")
-    if not wanted:
+    if not wanted.strip():
         return suggested
-    if wanted not in by_text:
-        raise InputError(f"decision {number}: there is no label {quoted(wanted)} in the label table")
-    return by_text[wanted]
+    # A name may begin with a space, and a column of numbers with an empty cell has 5.0 for 5.
+    for name in (wanted, wanted.strip(), label_name(wanted.strip())):
+        if name in by_text:
+            return by_text[name]
+    raise InputError(f"decision {number}: there is no label {quoted(wanted)} in the label table")
 
 
 def _word(row: dict[str, Any], name: str, number: int) -> str:
     value = row.get(name)
     if not pd.api.types.is_scalar(value):
         raise InputError(f"decision {number}: {name} is a {type(value).__name__}, expected a text")
-    return "" if value is None or pd.isna(value) else str(value).strip()
+    return "" if value is None or pd.isna(value) else str(value)

@@ -3,6 +3,7 @@
 All functions take the columns of a [`LabelIssues`] and cost O(number of rows).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..noise_probability import noise_probability
 
 _RESAMPLES = 20
 _LARGEST_SAMPLE = 5_000
-_INTERVAL = (0.025, 0.975)
+_T = 2.093  # the 97.5% point of Student's t with 19 degrees of freedom, one less than there are resamples
 
 
 class NoiseRate(NamedTuple):
@@ -40,7 +41,9 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     """Estimate the share of wrong labels, with the uncertainty of the mixture that finds them.
 
     The interval comes from fitting the mixture anew to rows drawn with replacement (of more than 5,000 rows, to so
-    many of them, and the spread is scaled). It says how much the estimate would change with another sample of rows
+    many of them, and the spread is scaled), with Student's t, as 20 resamples are too few for quantiles; and its upper
+    end is at least 3 rows, which is what can be said of N rows without a wrong one (Hanley & Lippman-Hand, JAMA 1983).
+    It says how much the estimate would change with another sample of rows
     of the same kind, not how wrong the mixture is as a model: rows that are wrong but were memorised at once are
     missed by all resamples alike.
 
@@ -68,11 +71,9 @@ def noise_rate(table: pd.DataFrame, seed: int = 0) -> NoiseRate:
     generator, size = torch.Generator().manual_seed(seed), min(len(seen), _LARGEST_SAMPLE)
     columns = (margins, confidence, labels, others)
     rates = np.array([_resampled_rate(columns, size, generator) for _ in range(_RESAMPLES)])
-    # Around the estimate, so that it always lies inside, as wide as the resamples are around their middle.
-    low, high = np.quantile(rates, _INTERVAL) - np.median(rates)
-    shrink = np.sqrt(size / len(seen))
+    half = _T * float(rates.std(ddof=1)) * math.sqrt(size / len(seen))
     estimate = estimated_rate(table)
-    return NoiseRate(estimate, max(0.0, estimate + shrink * low), min(1.0, estimate + shrink * high))
+    return NoiseRate(estimate, max(0.0, estimate - half), min(1.0, max(estimate + half, 3 / len(seen))))
 
 
 def estimated_rate(table: pd.DataFrame) -> float:

@@ -3,6 +3,8 @@
 The `aum` package, Dataset Cartography's code and home-made loops write such tables.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import torch
@@ -85,7 +87,7 @@ def _long(table: pd.DataFrame) -> pd.DataFrame:
     else:
         long = table
     visits = pd.DataFrame({"row_id": _integers(long[found["row_id"]]), "label": long[found["label"]]})
-    visits["margin"] = _numbers(long[found["margin"]], "margin")
+    visits["margin"] = _finite(_numbers(long[found["margin"]], "margin"))
     visits["other"] = pd.NA if found["other"] is None else long[found["other"]].to_numpy()
     counted = visits.groupby("row_id").cumcount()
     visits["epoch"] = counted if found["epoch"] is None else _numbers(long[found["epoch"]], "epoch").astype(int)
@@ -118,6 +120,15 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
     if wrong.any():
         raise InputError(f"column {name!r}: {quoted(column[wrong].iloc[0])} is no number")
     return numbers.to_numpy(np.float64)
+
+
+def _finite(margins: np.ndarray) -> np.ndarray:
+    """Return margins with NaN in the place of those that no float32 holds: one would spoil the fit of its label."""
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(margins.astype(np.float32))
+    if infinite.any():
+        warnings.warn(f"{infinite.sum()} margins are infinite, or too large to count: left out", stacklevel=4)
+    return np.where(infinite, np.nan, margins)
 
 
 def _label_table(visits: pd.DataFrame, labels: pd.Series, names: list[str] | None) -> pd.DataFrame:

@@ -71,6 +71,27 @@ def test_noise_spoils_exactly_the_share_and_says_which(
     assert pd.read_csv(again)["label"].tolist() == noisy["label"].tolist()
 
 
+def test_the_next_label_is_the_next_number_as_in_training(tmp_path: Path) -> None:
+    numbers = [row % 12 for row in range(48)]
+    pd.DataFrame({"text": "x", "label": numbers}).to_csv(tmp_path / "rows.csv", index=False)
+    command = ["noise", str(tmp_path / "rows.csv"), "--output", str(tmp_path / "out.csv"), "--label_column", "label"]
+    assert main([*command, "--rate", "1", "--kind", "pair"]) == 0
+    assert pd.read_csv(tmp_path / "out.csv")["label"].tolist() == [(number + 1) % 12 for number in numbers]
+
+
+def test_one_number_in_two_spellings_is_one_label(tmp_path: Path) -> None:
+    cells = ["1", "1.0", "2"] * 20
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"x,{cell}\n" for cell in cells))
+    command = ["noise", str(tmp_path / "rows.csv"), "--output", str(tmp_path / "out.csv"), "--label_column", "label"]
+    assert main([*command, "--rate", "0.5"]) == 0
+    noisy = pd.read_csv(tmp_path / "out.csv", dtype=str)
+    differs = [float(a) != float(b) for a, b in zip(noisy["label"], noisy["original_label"], strict=True)]
+    assert differs == (noisy["is_flipped"] == "True").tolist()
+    assert sum(differs) == 30
+    kept = noisy[noisy["is_flipped"] == "False"]
+    assert kept["label"].tolist() == kept["original_label"].tolist()
+
+
 def test_semantic_noise_takes_a_geometry(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["noise", table, "--output", tmp_path / "out.csv", "--label_column", "label", "--rate", 0.4]
     assert "geometry" in refused(capsys, *common, "--kind", "semantic")

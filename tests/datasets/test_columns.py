@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lane_hf import InputError
 from lane_hf.datasets.columns import to_text_and_label
+from lane_hf.report.fix import BEFORE_COLUMN
 
 
 def table(**columns: list[Any]) -> pd.DataFrame:
@@ -51,6 +52,12 @@ def test_other_columns_and_the_order_of_columns_play_no_part() -> None:
 def test_usual_names_are_guessed_and_so_is_the_only_column_of_text(text: str, label: str) -> None:
     train = table(**{label: ["no", "yes"], text: ["one", "two"], "id": [1, 2]})
     assert to_text_and_label({"train": train})["train"].to_dict() == {"text": ["one", "two"], "label": [0, 1]}
+
+
+def test_columns_that_this_package_adds_are_not_guessed() -> None:
+    added = {"original_label": ["a", "b"], "is_flipped": [True, False], BEFORE_COLUMN: ["b", "b"]}
+    table = pd.DataFrame({"headline": ["x", "y"], "label": ["a", "b"], **added})
+    assert to_text_and_label({"train": table})["train"]["text"][:] == ["x", "y"]
 
 
 def test_given_columns_win_over_guesses() -> None:

@@ -325,6 +325,27 @@ def test_decisions_may_be_the_right_labels() -> None:
     assert (fixed["label"][1:] == table["label"][1:]).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "cell", "label"),
+    [(int, 1.0, 1), (int, "1", 1), (int, " 1.0 ", 1), (str, " b ", " b "), (str, "c", "c"), (str, " c", "c")],
+)
+def test_a_decision_names_a_label_as_tables_write_it(kind: type, cell: Any, label: Any) -> None:
+    labels = [0, 1, 2] if kind is int else ["a", " b ", "c"]
+    given = [labels[row % 3] for row in range(60)]
+    visits = {
+        "row_id": range(60),
+        "label": given,
+        "margin": 2.0,
+        "other_label": [labels[(row + 1) % 3] for row in range(60)],
+    }
+    issues = issues_from_margins(pd.DataFrame(visits)).issues
+    decisions = pd.DataFrame({"row_id": [0, 3], "decision": ["relabel", "keep"], "new_label": [cell, None]})
+    table = pd.DataFrame({"label": given})
+    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
+    assert fixed["label"].tolist() == [label, *given[1:]]
+    assert len(changes) == 1
+
+
 WRONG_DECISIONS = {
     "no id": ({"decision": ["keep"]}, "no column 'row_id'"),
     "no decision": ({"row_id": [0]}, "no column 'label'"),

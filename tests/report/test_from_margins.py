@@ -64,6 +64,20 @@ def test_wide_and_long_tables_say_the_same(tmp_path: Path) -> None:
     assert from_long.issues["confidence"].isna().all()
 
 
+@pytest.mark.parametrize("number", [-np.inf, np.inf, -1e300])
+def test_a_margin_that_is_no_number_is_left_out(number: float) -> None:
+    rows = range(40)
+    margins = [-4.0 if row < 8 else 3.0 + row % 3 for row in rows]
+    table = pd.DataFrame(
+        {"row_id": [*rows, 0], "label": [row % 2 for row in rows] + [0], "margin": [*margins, number]}
+    )
+    with pytest.warns(UserWarning, match="1 margins are infinite, or too large to count: left out"):
+        issues = issues_from_margins(table).issues
+    without = issues_from_margins(table.iloc[:-1]).issues
+    pd.testing.assert_frame_equal(pd.DataFrame(issues), pd.DataFrame(without))
+    assert issues["is_issue"].sum() == 8
+
+
 def test_labels_get_their_names(tmp_path: Path) -> None:
     table, _ = recorded(tmp_path)
     issues = issues_from_margins(table, ["no", "perhaps", "yes"]).issues
