@@ -16,6 +16,7 @@ from .display import first_line
 from .errors import CheckpointError, InputError
 from .fingerprint import Fingerprint, fingerprint
 from .hub.hub_trainer import HubTrainer
+from .jit_checkpoint import save_between_steps
 from .resume import check_checkpoint, checkpoints, last_whole_checkpoint, what_is_missing
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
@@ -44,6 +45,10 @@ class ResumableTrainer(HubTrainer):
     """
 
     _fingerprint: Fingerprint | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        save_between_steps(self)
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""

@@ -95,12 +95,11 @@ class RowTrainer(AveragingTrainer):
             self._check_train_dataset()
         self.row_statistics: RowStatistics = None  # type: ignore[assignment]  # until training
         self._terms = TermMeans()
-        self._share = 1.0
-        self._rows_per_epoch = 0
+        self._share, self._rows_per_epoch, self._epoch = 1.0, 0, 0
         self._sampler: Any = None
+        self._trained_on: Any = None
         self._warned_of_skipped = False
         self._rows: RowDataset | None = None
-        self._epoch = 0
         self._history: MarginHistory | None = None
         self.add_callback(EpochCallback(self.set_epoch))
 
@@ -336,6 +335,7 @@ class RowTrainer(AveragingTrainer):
     def reset_rows(self) -> None:
         """Start the per-row state anew; called whenever a training run starts."""
         self.row_statistics = RowStatistics(len(self.train_dataset), self.num_labels, self.state_device)
+        self._trained_on = self.train_dataset  # the user may give another one before asking for the table
         self._terms = TermMeans()
         self._history = None  # opened at the first step, when it is known whether the run goes on with an earlier one
 
@@ -390,9 +390,9 @@ class RowTrainer(AveragingTrainer):
             self.row_scores(),
             row_ids=self._user_row_ids,
             label_names=names,
-            texts=excerpts(self.train_dataset),
+            texts=excerpts(self._trained_on),
         )
-        return LabelIssues(table, names, self.train_dataset)
+        return LabelIssues(table, names, self._trained_on)
 
     def row_scores(self) -> RowScores:
         """Return how the method judges the rows; methods override this: here by their average margin."""

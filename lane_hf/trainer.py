@@ -89,11 +89,11 @@ class LaneTrainer(JointTrainer):
                 "left out. Set contrastive='none' to say so",
                 stacklevel=2,
             )
-            self.args.contrastive = "none"
+            self._settle("contrastive", "none")
         if auxiliary_model is not None:
             check_auxiliary(self.model, auxiliary_model, self.num_labels)
             if self.args.auxiliary == "none":
-                self.args.auxiliary = "full"  # by default there is none, but here is one
+                self._settle("auxiliary", "full")  # by default there is none, but here is one
         self._contrasts = self.args.contrastive != "none"
         self._given_auxiliary = auxiliary_model
         self.auxiliary_model = auxiliary_model
@@ -104,6 +104,11 @@ class LaneTrainer(JointTrainer):
         self.alm: AlmBuffer = None  # type: ignore[assignment]  # until training
         self.row_weights: RowWeights = None  # type: ignore[assignment]  # until training
         self.similarity: ClassSimilarity | None = None
+
+    def _settle(self, name: str, value: str) -> None:
+        # Of a copy: the user may make another trainer with the same arguments.
+        self.args = copy.copy(self.args)
+        setattr(self.args, name, value)
 
     # ---- The second network ----
 

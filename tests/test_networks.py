@@ -397,16 +397,3 @@ def test_a_wrapper_is_looked_through() -> None:
     assert base_classifier(Wrapper(model)) is model
     assert base_classifier(model) is model
     assert num_labels_of(Wrapper(model)) == LABELS
-
-
-def test_a_network_that_knows_tuples_only() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(2, 3)
-
-        def forward(self, features: Tensor) -> tuple[Tensor]:
-            return (self.head(features),)
-
-    network, inputs = Own(), torch.randn(4, 2)
-    assert torch.equal(JointModel(network, Own())(features=inputs)["logits"], network(inputs)[0])

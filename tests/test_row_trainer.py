@@ -20,6 +20,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lane_hf import InputError, LaneTrainer, RowTrainer
+from lane_hf.baselines import CartographyConfig, CartographyTrainer
 from lane_hf.metrics import compute_metrics
 
 TRAINERS = pytest.mark.parametrize("kind", [RowTrainer, LaneTrainer], ids=["row", "lane"])
@@ -357,3 +358,23 @@ def test_evaluation_only_needs_no_training_set(tmp_path: Path) -> None:
         make_model("bert"), args, eval_dataset=dataset_for("bert"), processing_class=make_tokenizer()
     )
     assert math.isfinite(trainer.evaluate()["eval_loss"])
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_the_table_is_about_the_rows_that_were_trained_on(tmp_path: Path, staged: bool) -> None:
+    tokenizer = make_tokenizer()
+    rows = make_text_dataset(32, 4)
+    data = rows.map(lambda batch: tokenizer(batch["text"], truncation=True), batched=True)
+    options: dict[str, Any] = {"kind": RowTrainer}
+    if staged:
+        options = {
+            "kind": CartographyTrainer,
+            "args_kind": CartographyConfig,
+            "model_init": lambda: make_model("bert"),
+        }
+    trainer = make_trainer(tmp_path, train_dataset=data, num_train_epochs=2, **options)
+    trainer.train()
+    trainer.train_dataset = data.shuffle(seed=3)
+    table = trainer.label_issues()
+    assert table["text"].tolist() == [rows["text"][row] for row in table["row_id"]]
+    assert table.dataset is data

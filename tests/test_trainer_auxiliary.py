@@ -8,6 +8,7 @@ from auxiliary_start import LaneTrainerStart
 from tiny import make_model, make_tokenizer
 from training import (
     NEUTRAL,
+    arguments,
     assert_same_weights,
     dataset_for,
     make_trainer,
@@ -125,3 +126,11 @@ def test_a_given_auxiliary_network_is_used_with_the_default_configuration(tmp_pa
     trainer.train()
     assert trainer.auxiliary_model is given
     assert any(not torch.equal(weights, before[name]) for name, weights in weights_of(given).items())
+
+
+def test_a_network_of_the_users_changes_no_arguments_of_another_trainer(tmp_path: Path) -> None:
+    config = arguments(tmp_path, auxiliary="none")
+    given = {"train_dataset": dataset_for("bert"), "processing_class": make_tokenizer()}
+    first = LaneTrainer(make_model("bert"), config, auxiliary_model=make_model("bert", seed=2), **given)
+    assert (first.args.auxiliary, config.auxiliary) == ("full", "none")
+    assert LaneTrainer(make_model("bert"), config, **given).args.auxiliary == "none"

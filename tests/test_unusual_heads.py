@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from lane_hf.heads import hidden_size
@@ -96,3 +96,16 @@ def test_of_labels_that_are_averaged_the_embedding_is_the_mean(masked: bool) -> 
     counted = inputs["attention_mask"].bool() if masked else torch.ones(3, 6, dtype=torch.bool)
     expected = torch.stack([states[own].mean(dim=0) for states, own in zip(read[0], counted, strict=True)])
     torch.testing.assert_close(outputs["embeddings"], expected)
+
+
+def test_a_network_that_knows_tuples_only() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(2, 3)
+
+        def forward(self, features: Tensor) -> tuple[Tensor]:
+            return (self.head(features),)
+
+    network, inputs = Own(), torch.randn(4, 2)
+    assert torch.equal(JointModel(network, Own())(features=inputs)["logits"], network(inputs)[0])

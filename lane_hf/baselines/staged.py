@@ -299,6 +299,7 @@ class StagedTrainer(RowTrainer):
             yield
         finally:
             self.train_dataset, self.args.num_train_epochs = dataset, epochs
+            self._trained_on = dataset  # the table is about all rows
             self._fingerprint = None
             self._check_train_dataset()  # the user's row ids are again those of all rows
 
