@@ -5,7 +5,7 @@ from typing import Any
 from transformers.trainer_jit_checkpoint import JITCheckpointCallback
 
 
-class BetweenSteps(JITCheckpointCallback):  # type: ignore[misc]  # Transformers has no types here
+class BetweenSteps(JITCheckpointCallback):
     """Transformers' callback, except that it saves nothing in the middle of a step.
 
     There the rows have been seen by the averages already, but the weights have not learned from them: the resumed run
