@@ -140,6 +140,40 @@ def check_batch_labels(batch: Mapping[str, Any], names: Sequence[str], num_label
     _check_range(_as_integers(batch[name], name, row_ids.numpy()), num_labels, name, row_ids.numpy())
 
 
+def check_order(examples: Sequence[Any], batch: Mapping[str, Any], names: Sequence[str], entries: int) -> None:
+    """Check that a collator has given back the rows that it got, in their order, as far as their labels tell.
+
+    Args:
+        examples: what the collator got.
+        batch: what it returned, with labels.
+        names: names under which labels may stand.
+        entries: how many entries there should be: rows, or rows and their views.
+
+    Raises:
+        InputError: rows were left out, repeated or moved: each would be taken for another one.
+    """
+    labels = _as_array(next(batch[name] for name in names if batch.get(name) is not None), "labels")
+    if len(labels) != entries:
+        raise InputError(
+            f"the data collator made a batch of {len(labels)} entries where {entries} were expected: it must give "
+            "back every example once, in the order in which it gets them"
+        )
+    name = next((name for name in names if isinstance(examples[0], Mapping) and name in examples[0]), None)
+    given = np.asarray([example[name] for example in examples]) if name is not None else np.empty(0)
+    if given.dtype.kind not in "iub" or given.ndim != 1:
+        return  # the collator makes the labels
+    pairs = [(int(label), int(made)) for label, made in zip(given, labels[:: entries // len(examples)], strict=True)]
+    before, after = zip(*pairs, strict=True)
+    # A collator may give each label another number; the same ones in another order come from rows that moved.
+    is_renumbered = len(set(pairs)) == len(set(before))
+    if not is_renumbered and sorted(before) == sorted(after):
+        raise InputError(
+            "the data collator returns the rows of a batch in another order than it gets them: margins and weights "
+            "would go to other rows. Sort nothing in the collator (train_sampling_strategy='group_by_length' puts "
+            "rows of similar length together)"
+        )
+
+
 def check_row_id_column(row_ids: Any) -> np.ndarray:
     """Check a user's own row ids and return them as int64.
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .checks import check_batch_labels
-from .errors import InputError
+from .checks import check_batch_labels, check_order
 
 ROW_ID = "row_id"
 """Name of the entry of a training batch that holds the row ids, and of a user's own column of row ids."""
@@ -94,32 +93,8 @@ class RowCollator:
         else:
             batch, ids = dict(self.collator(examples)), torch.tensor(row_ids)
         check_batch_labels(batch, self.label_names, self.num_labels, ids)
-        self._check_order(examples, batch, len(ids))
+        check_order(examples, batch, self.label_names, len(ids))
         return {**with_integer_labels(batch, self.label_names), ROW_ID: ids}
-
-    def _check_order(self, examples: list[Any], batch: dict[str, Any], entries: int) -> None:
-        """Raise `InputError` if the collator has left out or moved rows: each would be taken for another one."""
-        labels = next(batch[name] for name in self.label_names if batch.get(name) is not None)
-        if len(labels) != entries:
-            raise InputError(
-                f"the data collator made a batch of {len(labels)} entries where {entries} were expected: it must give "
-                "back every example once, in the order in which it gets them"
-            )
-        name = next(
-            (name for name in self.label_names if isinstance(examples[0], Mapping) and name in examples[0]), None
-        )
-        if name is None:
-            return
-        given = [int(example[name]) for example in examples if isinstance(example.get(name), int)]
-        made = [int(label) for label in labels[:: entries // len(examples)]]
-        # A collator may give each label another number; the same ones in another order come from rows that moved.
-        is_renumbered = len(set(zip(given, made, strict=False))) == len(set(given))
-        if not is_renumbered and sorted(given) == sorted(made):
-            raise InputError(
-                "the data collator returns the rows of a batch in another order than it gets them: margins and "
-                "weights would go to other rows. Sort nothing in the collator "
-                "(train_sampling_strategy='group_by_length' puts rows of similar length together)"
-            )
 
 
 def with_integer_labels(batch: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

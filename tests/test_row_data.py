@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -215,11 +216,12 @@ def test_labels_of_small_types_become_int64(dtype: torch.dtype) -> None:
     assert batch["mask"].dtype == torch.bool
 
 
-def test_a_collator_that_moves_rows_is_refused() -> None:
+@pytest.mark.parametrize("kind", [int, torch.tensor, np.int64])
+def test_a_collator_that_moves_rows_is_refused(kind: Any) -> None:
     def backwards(examples: list[dict[str, Any]]) -> Any:
         return default_data_collator(examples[::-1])
 
-    rows = [Row({"x": number, "label": label}, number) for number, label in enumerate([0, 0, 1, 2])]
+    rows = [Row({"x": number, "label": kind(label)}, number) for number, label in enumerate([0, 0, 1, 2])]
     with pytest.raises(InputError, match="returns the rows of a batch in another order"):
         RowCollator(backwards, NAMES, 3)(rows)
 

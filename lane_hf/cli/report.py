@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..report import REPORT_FILE
 from .output import add_json_argument, say_result
 
 if TYPE_CHECKING:
     from ..report.run_record import RunRecord
-
-_DEFAULT = "_report/report.html"
 
 
 def add(commands: Any) -> None:
@@ -24,7 +23,7 @@ def add(commands: Any) -> None:
     elsewhere.add_argument("--label_names", nargs="+", help="names of the labels in --margins, if they are numbers")
     out = parser.add_argument_group("output")
     out.add_argument(
-        "--output", help=f"the HTML file, written anew if it exists (default: {_DEFAULT} in the run's folder)"
+        "--output", help=f"the HTML file, written anew if it exists (default: {REPORT_FILE} in the run's folder)"
     )
     out.add_argument("--rows", type=int, default=10_000, help="how many rows its table holds (default: 10000)")
     add_json_argument(out)
@@ -47,7 +46,7 @@ def _output(arguments: argparse.Namespace) -> Path:
         raise InputError("--label_names belongs to --margins: a training run knows the names of its labels")
     if arguments.output is None and arguments.margins is not None:
         raise InputError("--margins needs --output: name the HTML file")
-    output = Path(arguments.output) if arguments.output else Path(arguments.run_dir) / _DEFAULT
+    output = Path(arguments.output) if arguments.output else Path(arguments.run_dir) / REPORT_FILE
     if output.suffix.lower() not in (".html", ".htm"):  # a table given by mistake would be overwritten
         raise InputError(f"{output}: the report is HTML, name a file ending in .html")
     return output
