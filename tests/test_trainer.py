@@ -1,7 +1,6 @@
 """LaneTrainer: the invariants of the method, and that it finds wrong labels."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +20,7 @@ from training import (
 )
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
-from lane_hf import InputError, LaneConfig, LaneTrainer
-from lane_hf.contrastive_step import ContrastiveBatch, contrastive_term
+from lane_hf import InputError, LaneConfig
 from lane_hf.margins import label_aware_margin, smooth_probabilities
 from lane_hf.networks import JointModel
 
@@ -102,41 +100,6 @@ def test_weights_of_the_loss_are_those_of_the_averages(tmp_path: Path, bootstrap
         assert second != pytest.approx(first, abs=1e-3)
     else:
         assert second < first
-
-
-@pytest.mark.parametrize(("bootstrap", "kind"), [("candidate", "scl"), ("candidate", "lscl"), ("none", "scl")])
-def test_doubted_rows_are_pulled_towards_their_candidate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: str, kind: str
-) -> None:
-    seen: list[ContrastiveBatch] = []
-
-    def look(trainer: LaneTrainer, batch: ContrastiveBatch, **options: Any) -> torch.Tensor:
-        seen.append(batch)
-        return contrastive_term(trainer, batch, **options)
-
-    monkeypatch.setattr("lane_hf.trainer.contrastive_term", look)
-    still = {"dropout": 0.0, "learning_rate": 0.0, "num_train_epochs": 2}  # so the weights stay what they are
-    options = {"weighting": "gaussian", "threshold": 1.2, "label_aware": False, "contrastive": kind}
-    auxiliary = "none" if kind == "scl" else "shared"
-    trainer = make_trainer(tmp_path, bootstrap=bootstrap, auxiliary=auxiliary, **options, **still)
-    trainer.train()
-    given = torch.tensor(trainer.train_dataset["label"])
-    weights, candidates = trainer.row_scores().weights, trainer.row_statistics.candidates()
-    doubted = weights < 0.5
-    assert doubted.any()
-    assert not doubted.all()
-    size = trainer.num_labels
-    believed = weights[:, None] * F.one_hot(given, size) + (1 - weights)[:, None] * F.one_hot(candidates, size)
-    for step, batch in enumerate(seen):
-        ids, warming_up = batch.rows.ids, step < 8
-        if bootstrap == "none":
-            assert batch.beliefs is None
-        else:
-            want = F.one_hot(given[ids], size).float() if warming_up else believed[ids]
-            torch.testing.assert_close(batch.beliefs, want, rtol=1e-3, atol=1e-3)
-        # The terms of an auxiliary network know no pairs in between: the likelier label is the label.
-        hard = torch.where(doubted, candidates, given) if kind == "lscl" else given
-        assert torch.equal(batch.labels, given[ids] if warming_up else hard[ids]), step
 
 
 def test_defaults_train_on_their_own(tmp_path: Path) -> None:

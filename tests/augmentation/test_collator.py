@@ -13,32 +13,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from training import dataset_for, logged, make_trainer, weights_of
 from transformers import DataCollatorWithPadding
+from views import DropOne, views_collator
 
 from lane_hf import InputError, LaneTrainer, RowTrainer
 from lane_hf.augmentation.collator import ColumnView, TextView, TokenView, ViewsCollator, view_seed
 from lane_hf.augmentation.switchout import SwitchOut
 from lane_hf.row_data import RowCollator, RowDataset
-
-
-def drop_one(ids: Sequence[int], seed: int) -> list[int]:
-    """Leave out one ordinary token, chosen by the seed."""
-    place = 1 + seed % max(len(ids) - 2, 1)
-    return [*ids[:place], *ids[place + 1 :]]
-
-
-class DropOne(TokenView):
-    """Views with one token fewer; the attention mask must shrink with them."""
-
-    def __init__(self) -> None:
-        super().__init__(drop_one)
-
-    def __call__(self, example: Any, seeds: Sequence[int], first: int) -> list[dict[str, Any]]:
-        views = super().__call__(example, seeds, first)
-        return [{**view, "attention_mask": [1] * len(view["input_ids"])} for view in views]
-
-
-def views_collator(num_views: int = 3, seed: int = 0) -> ViewsCollator:
-    return ViewsCollator(DataCollatorWithPadding(make_tokenizer()), DropOne(), num_views, seed)
 
 
 def test_batch_holds_each_row_followed_by_its_views() -> None:
