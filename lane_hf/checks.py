@@ -93,6 +93,45 @@ def warn_of_arguments(args: Any) -> None:
         )
 
 
+def refuse_loss(what: str) -> NoReturn:
+    """Raise `InputError` for a loss that is none of a method, with what to do.
+
+    Args:
+        what: what was given, and why it cannot be used.
+    """
+    raise InputError(
+        f"{what}. A loss of your own, such as one with class weights, is a method: override loss_of of "
+        "BaselineTrainer (lane_hf.baselines.base has an example)"
+    )
+
+
+def check_label_column(dataset: Any, raw: Any, names: Sequence[str], num_labels: int, is_needed: bool) -> None:
+    """Check the labels of a data set with columns, where they can be read without its transform.
+
+    Args:
+        dataset: the data set, with `column_names`.
+        raw: the same, whose columns are arrays.
+        names: names under which the labels may stand.
+        num_labels: number of labels of the model.
+        is_needed: whether there must be such a column; else a collator may make the labels.
+
+    Raises:
+        InputError: there is no such column, or it holds no class indices of the model.
+    """
+    if getattr(dataset, "format", {}).get("type") == "custom":
+        return  # batches are checked as they come
+    column = next((name for name in names if name in dataset.column_names), None)
+    if column is not None:
+        is_text = getattr(getattr(dataset, "features", {}).get(column), "dtype", None) in ("string", "large_string")
+        # One text is enough to refuse; all of them could fill the memory.
+        check_labels(raw[column][: 1 if is_text else len(dataset)], num_labels, column)
+    elif is_needed:
+        raise InputError(
+            f"the training set has no label column: expected one of {', '.join(map(repr, names))}, found "
+            f"{', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
+        )
+
+
 def check_labels(labels: Any, num_labels: int, column: str) -> np.ndarray:
     """Check a whole column of labels and return it as int64.
 

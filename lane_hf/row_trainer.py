@@ -15,7 +15,15 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from .averaging_trainer import AveragingTrainer
-from .checks import check_labels, check_map_style, check_row_id_column, check_sharing, check_task, warn_of_arguments
+from .checks import (
+    check_label_column,
+    check_map_style,
+    check_row_id_column,
+    check_sharing,
+    check_task,
+    refuse_loss,
+    warn_of_arguments,
+)
 from .errors import InputError
 from .heads import base_classifier, names_of_labels
 from .margin_history import MARGINS_FILE, MarginHistory
@@ -80,7 +88,7 @@ class RowTrainer(AveragingTrainer):
         check_map_style(given.arguments.get("train_dataset"))  # before Trainer asks for max_steps instead
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if self.compute_loss_func is not None:
-            raise InputError("compute_loss_func is not supported: this trainer computes its own loss")
+            refuse_loss("compute_loss_func is not supported: this trainer computes its own loss")
         if self.label_smoother is not None:
             raise InputError(
                 "label_smoothing_factor is not supported: it changes the margins that rows are judged by. Set it to 0"
@@ -173,25 +181,11 @@ class RowTrainer(AveragingTrainer):
         if self.accelerator.num_processes > 1:
             check_sharing(self.args, self.views_per_row)
         self._user_row_ids = None
-        if not hasattr(dataset, "column_names"):
-            return  # batches are checked as they come
-        raw = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
-        if ROW_ID in dataset.column_names:
-            self._user_row_ids = check_row_id_column(raw[ROW_ID][:])
-        column = next((name for name in self.label_columns() if name in dataset.column_names), None)
-        is_transformed = getattr(dataset, "format", {}).get("type") == "custom"
-        if column is not None and not is_transformed:
-            is_text = getattr(getattr(dataset, "features", {}).get(column), "dtype", None) in (
-                "string",
-                "large_string",
-            )
-            # One text is enough to refuse; all of them could fill the memory.
-            check_labels(raw[column][: 1 if is_text else len(dataset)], self.num_labels, column)
-        elif column is None and not is_transformed and self.args.remove_unused_columns:
-            raise InputError(
-                f"the training set has no label column: expected one of {', '.join(map(repr, self.label_columns()))}, "
-                f"found {', '.join(map(repr, dataset.column_names))}. Rename the column, or set label_names"
-            )
+        if hasattr(dataset, "column_names"):  # else batches are checked as they come
+            raw = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
+            if ROW_ID in dataset.column_names:
+                self._user_row_ids = check_row_id_column(raw[ROW_ID][:])
+            check_label_column(dataset, raw, self.label_columns(), self.num_labels, self.args.remove_unused_columns)
 
     def label_columns(self) -> list[str]:
         """Return the names under which the training set may hold labels."""
@@ -230,7 +224,7 @@ class RowTrainer(AveragingTrainer):
                 "the collator instead, or call super().get_train_dataloader()"
             )
         rows = pop_rows(inputs, self.args.process_index, self.accelerator.num_processes)
-        self._share = rows.share
+        self._share, self._has_computed_loss = rows.share, True
         loss, outputs = self.training_loss(model, inputs, rows)
         loss = loss * rows.share
         return (loss, outputs) if return_outputs else loss
@@ -311,7 +305,11 @@ class RowTrainer(AveragingTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Do Trainer's step and count it, for the means in the log."""
         self._terms.count_step()
-        return super().training_step(*args, **kwargs)
+        self._has_computed_loss = False
+        loss = super().training_step(*args, **kwargs)
+        if not self._has_computed_loss:
+            refuse_loss("compute_loss was overridden and does not call super().compute_loss(): no row is recorded")
+        return loss
 
     def skipped_rows(self) -> int:
         """Return how many rows were left out of the record because their logits were NaN or infinite."""

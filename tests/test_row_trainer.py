@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, IterableDataset
 from tiny import make_model, make_text_dataset, make_tokenizer
-from training import QUIET, arguments, assert_same_weights, dataset_for, logged, make_trainer, weights_of
+from training import QUIET, Rows, arguments, assert_same_weights, dataset_for, logged, make_trainer, weights_of
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -24,19 +23,6 @@ from lane_hf.baselines import CartographyConfig, CartographyTrainer
 from lane_hf.metrics import compute_metrics
 
 TRAINERS = pytest.mark.parametrize("kind", [RowTrainer, LaneTrainer], ids=["row", "lane"])
-
-
-class Rows(torch.utils.data.Dataset):
-    """A plain map-style data set over a list."""
-
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.rows[index]
 
 
 def assert_trains(trainer: Trainer, visits: int = 2) -> None:
@@ -248,102 +234,6 @@ def test_average_margin_is_that_of_the_logits(tmp_path: Path) -> None:
     np.testing.assert_allclose(issues["aum"], expected, atol=1e-5)
     np.testing.assert_array_equal(issues["alm"], issues["aum"])
     assert (issues["weight"] == 1).all()
-
-
-# ---- Bad input, each with its own message ----
-
-
-def relabelled(labels: list[Any]) -> Dataset:
-    return Dataset.from_dict({"input_ids": [[0, 5, 2]] * len(labels), "label": labels})
-
-
-@TRAINERS
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [
-        (relabelled([0, 1, -100, 2]), r"-100.*1 row \(row 2\)"),
-        (relabelled([0, 1, 4, 2]), r"out of range: found \[4\].*4 labels \(0 to 3\)"),
-        (relabelled([0, 1, None, 2]), "missing"),
-        (relabelled([0.5, 0.1, 1.0, 0.0]), "floating-point"),
-        (relabelled([[0.0, 1.0], [1.0, 1.0]]), "multi-label"),
-        (relabelled([[0, 1, 2], [1, 2]]), "token classification"),
-        (relabelled(["a", "b"]), "class_encode_column"),
-        (Dataset.from_dict({"input_ids": [[0, 5, 2]]}), "no label column.*'input_ids'"),
-        (relabelled([]), "empty"),
-        (IterableDataset.from_generator(lambda: iter(())), "iterable"),
-        (relabelled([0, 1]).add_column("row_id", [3, 3]), "unique"),
-        (relabelled([0, 1]).add_column("row_id", ["a", "b"]), "integers"),
-        (Rows([{"input_ids": [0, 5, 2], "label": 9}]), None),
-    ],
-    ids=lambda value: value[:12] if isinstance(value, str) else None,
-)
-def test_bad_training_sets_are_refused(tmp_path: Path, kind: type, dataset: Any, message: str | None) -> None:
-    if message is None:  # a plain data set is checked batch by batch
-        trainer = make_trainer(tmp_path, kind=kind, train_dataset=dataset)
-        with pytest.raises(InputError, match=r"out of range: found \[9\]: 1 row \(row 0\)"):
-            trainer.train()
-        return
-    with pytest.raises(InputError, match=message):
-        make_trainer(tmp_path, kind=kind, train_dataset=dataset)
-
-
-@TRAINERS
-def test_a_class_without_rows_is_said(tmp_path: Path, kind: type) -> None:
-    with pytest.warns(UserWarning, match=r"2 of 4 labels have no row .*label 2, 3"):
-        make_trainer(tmp_path, kind=kind, train_dataset=relabelled([0, 1, 1, 0]))
-
-
-@TRAINERS
-def test_a_batch_without_labels_is_refused(tmp_path: Path, kind: type) -> None:
-    trainer = make_trainer(tmp_path, kind=kind, train_dataset=Rows([{"input_ids": [0, 5, 2]}] * 8))
-    with pytest.raises(InputError, match="no labels: expected one of 'labels'"):
-        trainer.train()
-
-
-@TRAINERS
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"num_labels": 1}, "at least 2"),
-        ({"problem_type": "multi_label_classification"}, "multi-label classification is not supported"),
-        ({"problem_type": "regression"}, "regression is not supported"),
-    ],
-)
-def test_other_tasks_are_refused_by_name(tmp_path: Path, kind: type, changes: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        make_trainer(tmp_path, kind=kind, model=make_model("bert", **{"num_labels": 4, **changes}))
-
-
-@TRAINERS
-def test_other_losses_are_refused(tmp_path: Path, kind: type) -> None:
-    args = arguments(tmp_path, label_smoothing_factor=0.1)
-    with pytest.raises(InputError, match="label_smoothing_factor"):
-        kind(make_model("bert"), args, train_dataset=dataset_for("bert"), processing_class=make_tokenizer())
-    with pytest.raises(InputError, match="compute_loss_func"):
-        kind(make_model("bert"), arguments(tmp_path), compute_loss_func=lambda *_, **__: 0)
-
-
-@TRAINERS
-def test_unequal_batches_are_refused(tmp_path: Path, kind: type) -> None:
-    with pytest.raises(InputError, match="batch_rebalance"):
-        make_trainer(tmp_path, kind=kind, train_sampling_strategy="batch_rebalance")
-
-
-@TRAINERS
-def test_an_overridden_loader_is_named(tmp_path: Path, kind: type) -> None:
-    class Own(kind):  # type: ignore[misc, valid-type]
-        def get_train_dataloader(self) -> Any:
-            return self.get_eval_dataloader(self.train_dataset)
-
-    with pytest.raises(InputError, match="get_train_dataloader was overridden"):
-        make_trainer(tmp_path, kind=Own).train()
-
-
-def test_a_data_set_exchanged_after_the_start_is_checked(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path)
-    trainer.train_dataset = relabelled([0, 7])
-    with pytest.raises(InputError, match="out of range"):
-        trainer.train()
 
 
 def test_training_without_a_data_set_says_what_trainer_says(tmp_path: Path) -> None:

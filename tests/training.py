@@ -65,3 +65,16 @@ def assert_same_weights(first: nn.Module, second: nn.Module, **tolerance: float)
 
 def logged(trainer: Trainer, name: str) -> list[float]:
     return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+class Rows(torch.utils.data.Dataset):
+    """A plain map-style data set over a list."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
