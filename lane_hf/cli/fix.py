@@ -78,7 +78,7 @@ def _queue(record: "RunRecord", arguments: argparse.Namespace) -> None:
 def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespace) -> "tuple[Fixed, str]":
     """Return the fixed table and what to expect of it, which is said before anything is written."""
     from ..datasets.tables import read_table
-    from ..report.decisions import apply_decisions
+    from ..report.decisions import apply_decisions, has_decision
     from ..report.fix import expectation, fix_table, plan
 
     columns: Any = {"label_column": table.label_column, "text_column": table.text_column}
@@ -88,7 +88,8 @@ def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespa
             fixed = apply_decisions(table.rows, decisions, record.issues, **columns)
         except InputError as error:
             raise InputError(f"{arguments.decisions}: {error}") from error
-        expected = f"{len(fixed.changes)} of the {counted(len(decisions), 'row')} that people looked at will change."
+        number = int(has_decision(decisions).sum())
+        expected = f"{len(fixed.changes)} of the {counted(number, 'row')} that people decided on will change."
     else:
         confidence = _MIN_CONFIDENCE if arguments.min_confidence is None else arguments.min_confidence
         action = arguments.action or "relabel"

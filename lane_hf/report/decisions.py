@@ -10,6 +10,8 @@ from ..errors import InputError
 from ..label_name import label_name
 from ..row_data import ROW_ID
 from .fix import Fixed, apply_changes, make_changes
+from .table import EXCERPT_LENGTH, TEXT_COLUMN
+from .trained_texts import from_difference
 
 if TYPE_CHECKING:
     from .label_issues import LabelIssues
@@ -31,15 +33,15 @@ def apply_decisions(
     Args:
         table: the rows that were trained on.
         decisions: with `row_id` and `decision` ('keep', 'relabel' or 'drop'; empty rows are undecided and stay) and,
-            for 'relabel', `new_label` (the suggested label if empty); or with `row_id` and `label`, the right label
-            of each row that was looked at.
+            for 'relabel' only, `new_label` (the suggested label if empty); or with `row_id` and `label`, the right
+            label of each row that was looked at. `given_label` and `text`, if there, must be those of the label table.
         issues: the label table.
         label_column: column of labels in `table`.
         text_column: column of texts in `table`; None takes any that holds the texts that were trained on.
 
     Raises:
-        InputError: a column is missing, or a decision or label is unknown, with the line where it stands; or the table
-            is not the one that was trained on.
+        InputError: a column is missing, a decision or label is unknown, or a decision is about another row than the
+            label table's, with the line where it stands; or the table is not the one that was trained on.
 
     Example:
         >>> decisions = pd.read_json("queue.jsonl", lines=True)  # doctest: +SKIP
@@ -67,6 +69,7 @@ def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, A
         if row_id in seen:
             raise InputError(f"decision {number}: row {row_id} is decided twice")
         seen.add(row_id)
+        _check_is_about(row, number, row_id, issues.loc[row_id])
         given = issues.at[row_id, "given_label"]
         after = _new_label(row, number, issues.at[row_id, "suggested_label"], by_text)
         if after is not _STAYS and (pd.isna(after) or pd.isna(given) or after != given):
@@ -77,6 +80,34 @@ def _decided(decisions: pd.DataFrame, issues: pd.DataFrame, by_text: dict[str, A
     return make_changes(row_ids, before, after, np.nan, "review")
 
 
+def _check_is_about(row: dict[str, Any], number: int, row_id: Any, known: pd.Series) -> None:
+    """Raise if a decision knows its row otherwise than the label table does: another run has other rows."""
+    for column, same in (("given_label", _same_label), (TEXT_COLUMN, _same_text)):
+        said, own = _word(row, column, number), known.get(column)
+        if said.strip() and not pd.isna(own) and not same(said, str(own)):
+            theirs, ours = from_difference(said, str(own))
+            raise InputError(
+                f"decision {number}: the {column} of row {row_id} is {theirs}, but {ours} in the label table: these "
+                "decisions are about another training"
+            )
+
+
+def _same_label(said: str, own: str) -> bool:
+    return own in (said, said.strip(), label_name(said.strip()))
+
+
+def _same_text(said: str, own: str) -> bool:
+    # Spreadsheets and tools for annotation change spaces and ends of lines; the label table cuts long texts.
+    long, short = " ".join(said.split()), " ".join(own.split())
+    return long == short or (len(own) >= EXCERPT_LENGTH and long.startswith(short))
+
+
+def has_decision(decisions: pd.DataFrame) -> pd.Series:
+    """Return in which rows of a reviewed queue or table people have decided anything, as a bool for each row."""
+    cells = decisions["decision" if "decision" in decisions else "label"]
+    return cells.map(lambda cell: not pd.isna(cell) and bool(str(cell).strip()))
+
+
 def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[str, Any]) -> Any:
     """Return the label that was decided on, `_STAYS` if it stays, missing if the row goes."""
     decision, wanted = (_word(row, "decision", number), _word(row, "new_label", number))
@@ -84,6 +115,11 @@ def _new_label(row: dict[str, Any], number: int, suggested: Any, by_text: dict[s
         wanted = _word(row, "label", number)
         decision = "relabel" if wanted.strip() else "keep"
     decision = decision.strip().lower()
+    if wanted.strip() and decision in ("", "keep", "drop"):
+        is_there = f"decision is {quoted(decision)}" if decision else "decision is empty"
+        raise InputError(
+            f"decision {number}: new_label is {quoted(wanted)}, but {is_there}: write relabel, or clear new_label"
+        )
     if decision in ("", "keep"):
         return _STAYS
     if decision == "drop":

@@ -1,6 +1,7 @@
 """Fixing labels: replace or drop what a label table finds wrong, with a log of every change.
 
 Nothing is overwritten: a new table or data set is returned, the label before the fix stands in a column of its own.
+In a table that was fixed before, that column stays as it is: it has the label before the first fix.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -118,7 +119,8 @@ def fix_table(
             any that holds them.
 
     Returns:
-        [`Fixed`] with a new table: labels replaced, the former ones in `label_before_fix`.
+        [`Fixed`] with a new table: labels replaced, the former ones in `label_before_fix` (if there is such a column
+        already, from an earlier fix, it stays as it is).
 
     Raises:
         InputError: an argument makes no sense, or the table is not the one that was trained on.
@@ -172,6 +174,11 @@ def fix_dataset(
         if verbose:
             print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- asked for
         return Fixed(dataset, make_changes([], [], [], [], "review"))
+    if not hasattr(dataset, "column_names"):
+        raise InputError(
+            f"a {type(dataset).__name__} cannot be fixed, only a datasets.Dataset: lane_hf.report.fix.plan(issues) "
+            "says which rows to change, for code of your own"
+        )
     column = _label_column(dataset, label_column)
     feature = dataset.features[column]
     values = dataset.with_format(None)[column][:]
@@ -187,7 +194,8 @@ def fix_dataset(
     kind = type(values[0])  # int, or bool
     labels = [kind(coded.index(label)) for label in after[column]] if coded else after[column].tolist()
     fixed = dataset.select(after.index.tolist())
-    fixed = fixed.add_column(BEFORE_COLUMN, fixed.with_format(None)[column][:], feature=feature)
+    if BEFORE_COLUMN not in fixed.column_names:
+        fixed = fixed.add_column(BEFORE_COLUMN, fixed.with_format(None)[column][:], feature=feature)
     order = fixed.column_names
     fixed = fixed.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
     return Fixed(fixed, changes)
@@ -231,11 +239,9 @@ def apply_changes(
     """Return a table with changes made, having checked that it is the table that was trained on."""
     if label_column not in table.columns:
         raise InputError(f"there is no column {label_column!r}: name the column of labels")
-    if BEFORE_COLUMN in table.columns:
-        raise InputError(f"there is a column {BEFORE_COLUMN!r} already: rename or remove it")
     position = _positions(table, issues, label_column)
     check_texts(table, issues, position, label_column, text_column)
-    fixed = table.assign(**{BEFORE_COLUMN: table[label_column]})
+    fixed = table.assign(**{BEFORE_COLUMN: table[BEFORE_COLUMN if BEFORE_COLUMN in table.columns else label_column]})
     at = [position[row_id] for row_id in changes[ROW_ID]]
     dropped = changes["after"].isna().to_numpy(bool)
     labels = fixed[label_column].to_numpy(object, copy=True)

@@ -57,18 +57,25 @@ def check_texts(
             changed = changed or wrong[0]
     if changed is not None:
         row_id, cell, text = changed
-        differs = next((at for at, pair in enumerate(zip(cell, text, strict=False)) if pair[0] != pair[1]), 0)
-        start = max(0, differs - _BEFORE)
+        own, trained_with = from_difference(cell, text)
         raise InputError(
-            f"row {row_id}: its text is {_from(cell, start)}, but it was trained with {_from(text, start)}: the table "
-            "has changed since"
+            f"row {row_id}: its text is {own}, but it was trained with {trained_with}: the table has changed since"
         )
+
+
+def from_difference(first: str, second: str) -> tuple[str, str]:
+    """Return excerpts of two texts in quotes, from shortly before the first character that differs.
+
+    Example:
+        >>> from_difference("what a long and nice day", "what a long and nice way")
+        ("'...ng and nice day'", "'...ng and nice way'")
+    """
+    differs = next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), 0)
+    start = max(0, differs - _BEFORE)
+    one, other = (quoted(f"...{text[start:]}" if start else text) for text in (first, second))
+    return one, other
 
 
 def _same(cell: str, text: str) -> bool:
     # Built-in data sets lose spaces at both ends on their way into training.
     return text in (cell[:EXCERPT_LENGTH], cell.strip()[:EXCERPT_LENGTH])
-
-
-def _from(text: str, start: int) -> str:
-    return quoted(f"...{text[start:]}" if start else text)

@@ -1,5 +1,7 @@
 """Label tables for tests, made by hand of rows whose flips are known."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -8,6 +10,7 @@ from lane_hf.noise_probability import noise_probability
 from lane_hf.report.label_issues import LabelIssues
 
 LABELS = ["ant", "bee", "cow", "dog"]
+ROWS = 80
 
 
 def make_issues(
@@ -76,3 +79,11 @@ def make_issues(
 
 def named(codes: np.ndarray, names: list[str], missing: np.ndarray) -> pd.Series:
     return pd.Series(np.array(names, dtype=object)[codes]).mask(missing).astype("string")
+
+
+def case(**options: Any) -> tuple[pd.DataFrame, LabelIssues]:
+    """A table of texts and labels, and its label issues; rows that were never seen have their label too."""
+    issues = make_issues(ROWS, texts=True, **options)
+    by_row = issues.set_index("row_id").sort_index()
+    labels = by_row["given_label"].fillna("ant").astype(object)
+    return pd.DataFrame({"text": by_row["text"], "label": labels, "more": range(ROWS)}).reset_index(drop=True), issues

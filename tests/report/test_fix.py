@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, Features, Value
-from report_tables import LABELS, make_issues
+from report_tables import LABELS, ROWS, case, make_issues
 
 from lane_hf import InputError
 from lane_hf.report.decisions import apply_decisions
@@ -16,16 +17,6 @@ from lane_hf.report.fix import BEFORE_COLUMN, fix_dataset, fix_table, plan
 from lane_hf.report.from_margins import issues_from_margins
 from lane_hf.report.label_issues import LabelIssues
 from lane_hf.report.review import write_review_queue
-
-ROWS = 80
-
-
-def case(**options: Any) -> tuple[pd.DataFrame, LabelIssues]:
-    """A table of texts and labels, and its label issues; rows that were never seen have their label too."""
-    issues = make_issues(ROWS, texts=True, **options)
-    by_row = issues.set_index("row_id").sort_index()
-    labels = by_row["given_label"].fillna("ant").astype(object)
-    return pd.DataFrame({"text": by_row["text"], "label": labels, "more": range(ROWS)}).reset_index(drop=True), issues
 
 
 def as_dataset(table: pd.DataFrame) -> Dataset:
@@ -195,8 +186,36 @@ def test_another_table_is_refused() -> None:
         fix_table(changed, issues, label_column="label")
     with pytest.raises(InputError, match="no row with row_id"):
         fix_table(table.assign(row_id=range(1000, 1000 + ROWS)), issues, label_column="label")
-    with pytest.raises(InputError, match=f"a column '{BEFORE_COLUMN}' already"):
-        fix_table(fix_table(table, issues, label_column="label").data, issues, label_column="label")
+
+
+@pytest.mark.parametrize("action", ["relabel", "drop"])
+def test_a_table_can_be_fixed_again(action: str) -> None:
+    table, issues = case()
+    once = fix_table(table, issues, label_column="label", action=action)
+    assert len(once.changes) > 0
+    again = make_issues(ROWS, texts=True, seed=1)  # of another training, on what the first fix made
+    rows = once.data.reset_index(drop=True)
+    again = LabelIssues(again[again["row_id"] < len(rows)])
+    again["given_label"] = rows["label"][again["row_id"]].to_numpy()
+    again["text"] = rows["text"][again["row_id"]].to_numpy()
+    twice, changes = fix_table(rows, again, label_column="label")
+    assert len(changes) > 0
+    assert twice[BEFORE_COLUMN].tolist() == rows[BEFORE_COLUMN].tolist()  # the label before the first fix
+    assert (twice["label"] != rows["label"]).sum() == (changes["before"] != changes["after"]).sum() > 0
+    data = as_dataset(rows.drop(columns=BEFORE_COLUMN))
+    data = data.add_column(BEFORE_COLUMN, [LABELS.index(label) for label in rows[BEFORE_COLUMN]])
+    fixed = fix_dataset(data, again, verbose=False).data
+    assert [LABELS[code] for code in fixed["label"]] == twice["label"].tolist()
+    assert fixed[BEFORE_COLUMN][:] == data[BEFORE_COLUMN][:]
+    assert fixed.column_names == data.column_names
+
+
+@pytest.mark.parametrize("rows", [[{"text": "a", "label": 0}] * ROWS, torch.utils.data.Dataset()], ids=["list", "own"])
+def test_a_data_set_without_columns_is_refused_with_what_to_do(rows: Any) -> None:
+    _, issues = case()
+    name = type(rows).__name__
+    with pytest.raises(InputError, match=rf"a {name} cannot be fixed, only a datasets.Dataset: .*plan\(issues\)"):
+        fix_dataset(rows, issues)
 
 
 def swapped(table: pd.DataFrame) -> pd.DataFrame:
@@ -297,81 +316,6 @@ def test_review_changes_nothing_and_says_where_the_queue_is(tmp_path: Path, caps
     for options in ({"action": "review"}, {"output": tmp_path / "other.jsonl"}):
         with pytest.raises(InputError, match="give both or none"):
             fix_dataset(data, issues, **options)
-
-
-def test_decisions_are_applied(tmp_path: Path) -> None:
-    table, issues = case()
-    write_review_queue(issues, tmp_path / "queue.jsonl")
-    decisions = pd.read_json(tmp_path / "queue.jsonl", lines=True, dtype=False).head(5)
-    first = decisions["row_id"].tolist()
-    decisions["decision"] = ["keep", "relabel", "relabel", "Drop", ""]
-    decisions["new_label"] = ["", "", "ant", "", ""]
-    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
-    suggested = issues.set_index("row_id")["suggested_label"]
-    expected = table.set_index("more")["label"].drop(first[3])
-    expected[first[1]], expected[first[2]] = suggested[first[1]], "ant"
-    assert fixed.set_index("more")["label"].to_dict() == expected.to_dict()
-    changed = [row for row in first[1:4] if row not in expected or expected[row] != table["label"][row]]
-    assert changes["row_id"].tolist() == changed
-    assert (changes["source"] == "review").all()
-
-
-def test_decisions_may_be_the_right_labels() -> None:
-    table, issues = case()
-    decisions = pd.DataFrame({"row_id": ["0", "3.0", "7"], "label": ["dog", None, table.loc[7, "label"]]})
-    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
-    assert fixed.loc[0, "label"] == "dog"
-    assert changes["row_id"].tolist() == [0]
-    assert (fixed["label"][1:] == table["label"][1:]).all()
-
-
-@pytest.mark.parametrize(
-    ("kind", "cell", "label"),
-    [(int, 1.0, 1), (int, "1", 1), (int, " 1.0 ", 1), (str, " b ", " b "), (str, "c", "c"), (str, " c", "c")],
-)
-def test_a_decision_names_a_label_as_tables_write_it(kind: type, cell: Any, label: Any) -> None:
-    labels = [0, 1, 2] if kind is int else ["a", " b ", "c"]
-    given = [labels[row % 3] for row in range(60)]
-    visits = {
-        "row_id": range(60),
-        "label": given,
-        "margin": 2.0,
-        "other_label": [labels[(row + 1) % 3] for row in range(60)],
-    }
-    issues = issues_from_margins(pd.DataFrame(visits)).issues
-    decisions = pd.DataFrame({"row_id": [0, 3], "decision": ["relabel", "keep"], "new_label": [cell, None]})
-    table = pd.DataFrame({"label": given})
-    fixed, changes = apply_decisions(table, decisions, issues, label_column="label")
-    assert fixed["label"].tolist() == [label, *given[1:]]
-    assert len(changes) == 1
-
-
-WRONG_DECISIONS = {
-    "no id": ({"decision": ["keep"]}, "no column 'row_id'"),
-    "no decision": ({"row_id": [0]}, "no column 'label'"),
-    "unknown row": ({"row_id": [999], "decision": ["keep"]}, "decision 1: there is no row 999"),
-    "unknown word": ({"row_id": [0, 3], "decision": ["keep", "maybe"]}, "decision 2: 'maybe' is unknown"),
-    "unknown label": (
-        {"row_id": [0], "decision": ["relabel"], "new_label": ["elk"]},
-        "decision 1: there is no label 'elk'",
-    ),
-    "a list for a decision": (
-        {"row_id": [0], "decision": [["drop"]]},
-        "decision 1: decision is a list, expected a text",
-    ),
-    "a list for a label": (
-        {"row_id": [0], "decision": ["relabel"], "new_label": [["ant", "bee"]]},
-        "decision 1: new_label is a list, expected a text",
-    ),
-    "twice": ({"row_id": [3, 3], "decision": ["keep", "drop"]}, "decision 2: row 3 is decided twice"),
-}
-
-
-@pytest.mark.parametrize(("decisions", "message"), WRONG_DECISIONS.values(), ids=WRONG_DECISIONS)
-def test_wrong_decisions(decisions: dict[str, list], message: str) -> None:
-    table, issues = case()
-    with pytest.raises(InputError, match=message):
-        apply_decisions(table, pd.DataFrame(decisions), issues, label_column="label")
 
 
 def test_a_plan_is_worst_first() -> None:
