@@ -257,7 +257,7 @@ def plutchik_distances(label_names: Sequence[str]) -> NDArray[np.float64]:
     if unknown:
         raise InputError(
             f"no place on Plutchik's wheel is known for {', '.join(map(repr, unknown))}: "
-            "use names from PRIMARY_EMOTION, or give a [K, K] matrix of distances instead"
+            "use the names of emotions (lane_hf.label_space.PRIMARY_EMOTION lists them), or another geometry"
         )
     _checked_names(names)  # "Joy" and "joy" are one emotion: 0.5 between them would be an accident
     places = np.array([(*WHEEL, NEUTRAL).index(PRIMARY_EMOTION[name]) for name in names])

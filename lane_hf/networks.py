@@ -185,7 +185,7 @@ def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor
     For encoders this is the first token of the last layer, for decoders the last token that is no padding, for
     encoder-decoders the last end-of-sequence token, for models that say so in their configuration the mean over the
     tokens (also where it is the tokens' logits that are averaged) or the last place. For pictures it is the class
-    token, or without one the mean over the picture, after the final norm.
+    token, or without one the mean over the picture, after the final norm; for sound the mean over all frames.
 
     Raises:
         InputError: the model does not return hidden states.
@@ -200,6 +200,8 @@ def embeddings(model: nn.Module, outputs: Any, inputs: dict[str, Any]) -> Tensor
     classifier = base_classifier(model)
     if last.dim() == 4 or (inputs.get("input_ids") is None and "pixel_values" in inputs):  # noqa: PLR2004
         return _image_embedding(classifier, last)
+    if inputs.get("input_ids") is None and ("input_values" in inputs or "input_features" in inputs):
+        return last.mean(dim=1)  # over those of padding too: the mask counts samples, not frames
     return _text_embedding(classifier, last, inputs.get("input_ids"), inputs.get("attention_mask"))
 
 

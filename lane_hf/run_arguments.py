@@ -315,5 +315,7 @@ def _check(data: DataArguments, model: ModelArguments, config: RunConfig) -> Non
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"{name} must be at least 1, got {count}")
+    if not (config.num_train_epochs > 0 or config.max_steps > 0):
+        raise InputError(f"num_train_epochs must be above 0, got {config.num_train_epochs:g}")
     if config.learning_rate is not None and not config.learning_rate >= 0:
         raise InputError(f"learning_rate must not be negative, got {config.learning_rate}")

@@ -1,5 +1,6 @@
 """What Trainer looks at only when it trains, asked before the main job has done any work."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,23 @@ def check_best_metric(config: RunConfig) -> None:
 
 
 def check_folder(config: RunConfig, model: str | None) -> None:
-    """Raise `InputError` if the numbers of a model would be written beside the results of training another one."""
+    """Ask what becomes of the results of a training that the folder holds.
+
+    Warns if this training will replace them.
+
+    Raises:
+        InputError: the numbers of another model would be written beside them.
+    """
     folder = Path(config.output_dir)
-    if config.do_train or not (folder / ISSUES_FILE).exists():
+    if not (folder / ISSUES_FILE).exists():
+        return
+    if config.do_train:
+        if not config.resume_from_checkpoint and config.process_index == 0:
+            warnings.warn(
+                f"output_dir {folder} holds the results of a training: this one replaces them when it is done. To "
+                "keep them, stop now and choose another output_dir",
+                stacklevel=2,
+            )
         return
     if model is None or not Path(model).exists() or not folder.samefile(model):
         raise InputError(

@@ -70,7 +70,12 @@ def given_distances(args: DataArguments, train: Dataset, required: bool = False)
     if geometry is None:
         name = args.dataset if args.train_file is None else None
         geometry = entry(name).noise_geometry if name is not None and name in names() else "none"
-        if geometry == "none" and not required:
+        if geometry == "none" and required:
+            raise InputError(
+                "semantic noise needs distances of the labels, which have no known ones: give --label_geometry "
+                "ordinal (with --label_order) or plutchik (labels are emotions), or choose another --noise_kind"
+            )
+        if geometry == "none":
             return None
     elif geometry == "ordinal":
         return named_ordinal_distances(train.features["label"].names, args.label_order)

@@ -49,11 +49,12 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         writers[path.suffix.lower()]()
         partial.replace(path)
     except OSError as error:
-        _remove(partial)
         raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
     except _NOT_HELD as error:
-        _remove(partial)
         raise InputError(f"{path}: the table cannot be written in this format ({first_line(error)})") from error
+    finally:
+        if partial.is_file():  # also when it was interrupted
+            partial.unlink()
 
 
 def _write_delimited(table: pd.DataFrame, path: Path, separator: str) -> None:
@@ -109,8 +110,3 @@ def _json_value(cell: Any) -> Any:
     if cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and not math.isfinite(cell)):
         return None
     return cell.isoformat() if isinstance(cell, datetime.date | datetime.time) else cell
-
-
-def _remove(partial: Path) -> None:
-    if partial.is_file():
-        partial.unlink()

@@ -181,7 +181,7 @@ def test_bad_numbers_of_labels_are_refused(num_labels, message):
 
 
 BAD_NAMES = {
-    "unknown": (["joy", "hangry", "meh"], "'hangry', 'meh'.*give a .K, K. matrix"),
+    "unknown": (["joy", "hangry", "meh"], "'hangry', 'meh'.*use the names of emotions"),
     "twice": (["joy", "fear", "joy"], "given twice: 'joy'"),
     "twice but for case": (["Joy", "joy"], "given twice: 'joy'"),
     "one": (["joy"], "num_labels is 1"),

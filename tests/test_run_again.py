@@ -1,5 +1,6 @@
 """A second run in the folder of the first: whose results lie there, and whose settings they are said to have."""
 
+import warnings
 from typing import Any
 
 import pandas as pd
@@ -32,9 +33,12 @@ def test_a_run_that_is_interrupted_leaves_the_earlier_one_as_it_was(job: Job, mo
 
 def test_a_run_that_is_done_replaces_all_results_of_the_earlier_one(job: Job) -> None:
     train = job.data()
-    assert job(train_file=train, test_file=job.data("test.csv", 8), seed=1, margin_history=True).status == 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*replaces them")
+        assert job(train_file=train, test_file=job.data("test.csv", 8), seed=1, margin_history=True).status == 0
     assert read_run(job.output_dir).margins is not None
-    assert job(train_file=train, seed=2).status == 0
+    with pytest.warns(UserWarning, match=f"output_dir {job.output_dir} holds the results .* this one replaces them"):
+        assert job(train_file=train, seed=2).status == 0
     record = read_run(job.output_dir)
     assert record.settings["RunConfig"]["seed"] == 2
     assert record.margins is None

@@ -128,6 +128,8 @@ def test_a_token_serves_the_hub_but_is_never_pickled() -> None:
         (["--label_noise", "2"], "label_noise must be in [0, 1], got 2.0"),
         (["--label_noise", "-0.1"], "label_noise must be in [0, 1], got -0.1"),
         (["--label_noise", "nan"], "label_noise must be in [0, 1], got nan"),
+        (["--num_train_epochs", "0"], "num_train_epochs must be above 0, got 0"),
+        (["--num_train_epochs=-1.5"], "num_train_epochs must be above 0, got -1.5"),
         (["--max_train_samples", "0"], "max_train_samples must be at least 1, got 0"),
         (["--max_length", "0"], "max_length must be at least 1, got 0"),
         (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, got 0"),

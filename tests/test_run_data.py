@@ -59,7 +59,7 @@ def test_semantic_noise_goes_to_near_labels(tmp_path: Path, train_file: Path) ->
 
 def test_semantic_noise_needs_distances(tmp_path: Path, train_file: Path) -> None:
     wanted = arguments(train_file, label_noise=0.5, noise_kind="semantic", label_column="label")
-    with pytest.raises(InputError, match="geometry"):
+    with pytest.raises(InputError, match=r"give --label_geometry ordinal .* or plutchik .*another --noise_kind"):
         prepare_data(wanted, config(tmp_path))
 
 

@@ -90,3 +90,15 @@ def test_what_a_format_cannot_hold_is_said_in_one_line(tmp_path: Path, suffix: s
 def test_columns_that_share_a_name_are_no_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="more than one column is called 'a'"):
         write_table(pd.DataFrame([[1, 2]], columns=["a", "a"]), tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_interrupted_table_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    def interrupt(*_: Any) -> None:
+        assert [path.name for path in tmp_path.iterdir()] == [f"rows{suffix}.partial"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_table(pd.DataFrame({"text": ["a"]}), tmp_path / f"rows{suffix}")
+    assert list(tmp_path.iterdir()) == []

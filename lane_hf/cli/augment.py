@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         new = [f"{column}_view_{number}" for number in range(1, arguments.num_views + 1)]
     table = read_input(arguments, *new)
-    texts = cells_of(table, column)
+    texts = cells_of(table, column, arguments.table)
     wrong = [row for row, text in enumerate(texts) if not isinstance(text, str)]
     if wrong:
         raise InputError(

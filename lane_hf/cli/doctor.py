@@ -58,7 +58,9 @@ def _say(facts: dict[str, Any]) -> None:
     for problem in facts["problems"]:
         say(printable(f"Problem: {problem}"))
     if not facts["ok"]:
-        say("Install what is missing or damaged anew: pip install -U lane_hf")
+        wrong = [line["name"] + line["needed"] for line in facts["packages"] if line["problem"]]
+        names = " ".join(f"'{name}'" for name in wrong if not name.startswith("Python"))
+        say(f"Install what is missing or damaged anew: pip install --upgrade {names}" if names else "")
 
 
 def packages() -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
@@ -73,9 +75,9 @@ def packages() -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
 
         own, wanted = metadata("lane_hf"), requires("lane_hf") or []
     except PackageNotFoundError as error:
-        raise InputError("lane_hf is not installed, so it does not say what it needs: pip install lane_hf") from error
+        raise InputError("lane_hf is not installed, so it does not say what it needs: install it with pip") from error
     except ImportError as error:
-        raise InputError("the package packaging is missing: pip install -U packaging lane_hf") from error
+        raise InputError("the package packaging is missing: pip install packaging") from error
     extras: dict[str, dict[str, Any]] = {name: {"gives": gives, "missing": []} for name, gives in _EXTRAS.items()}
     needed = [_line("Python", platform.python_version(), SpecifierSet(own["Requires-Python"] or ""))]
     for requirement in map(Requirement, wanted):

@@ -1,10 +1,15 @@
 """`lane noise`: spoil labels of a table on purpose."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from .output import say_result
 from .tables import add_table_arguments, cells_of, read_input
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def add(commands: Any) -> None:
@@ -16,29 +21,27 @@ def add(commands: Any) -> None:
     parser.add_argument("--kind", default="uniform", choices=("shuffle", "uniform", "pair", "semantic"))
     parser.add_argument("--geometry", choices=("ordinal", "plutchik"), help="distances of the labels, for semantic")
     parser.add_argument("--label_order", nargs="+", help="labels from the lowest to the highest, for ordinal")
-    parser.add_argument("--gamma", type=float, default=1.0, help="how strongly semantic noise prefers near labels")
+    parser.add_argument("--gamma", type=float, help="how strongly semantic noise prefers near labels (default: 1)")
     parser.add_argument("--seed", type=int, default=42)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from ..datasets.columns import check_number_of_labels, in_order
+    from ..datasets.columns import label_names_of
     from ..label_name import label_name
-    from ..label_space import distances_for, named_ordinal_distances
     from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN, inject
     from ..table_writer import write_table
 
+    _check(arguments)
     table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
-    labels = cells_of(table, arguments.label_column)
+    labels = cells_of(table, arguments.label_column, arguments.table)
+    try:
+        names = label_names_of(labels, arguments.label_column)
+    except InputError as error:
+        raise InputError(f"{arguments.table}: {error}") from error
     given = [label_name(label) for label in labels]
-    names = in_order(set(given))
-    check_number_of_labels(len(names), len(labels), arguments.label_column)
-    distances = None
-    if arguments.kind == "semantic" and arguments.geometry == "ordinal":
-        distances = named_ordinal_distances(names, arguments.label_order)
-    elif arguments.kind == "semantic":
-        distances = distances_for(arguments.geometry or "none", names)
+    distances = _distances(arguments, names)
     number_of = {name: number for number, name in enumerate(names)}
     numbers = [number_of[name] for name in given]
     noisy = inject(
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         num_labels=len(names),
         distances=distances,
-        gamma=arguments.gamma,
+        gamma=1.0 if arguments.gamma is None else arguments.gamma,
     )
     cells = dict(zip(given, labels, strict=True))
     table[ORIGINAL_COLUMN] = labels
@@ -61,3 +64,28 @@ def run(arguments: argparse.Namespace) -> None:
     number = int(noisy.is_flipped.sum())
     facts = {"output": arguments.output, "number_of_rows": len(table), "number_of_flips": number}
     say_result(arguments, f"{number} of {len(table)} labels are now wrong: {arguments.output}", facts)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would have no effect, and semantic noise without distances, before anything is read."""
+    semantic = {"geometry": arguments.geometry, "label_order": arguments.label_order, "gamma": arguments.gamma}
+    given = [name for name, value in semantic.items() if value is not None]
+    if arguments.kind != "semantic" and given:
+        raise InputError(f"--{given[0]} belongs to --kind semantic: {arguments.kind} noise knows no distances")
+    if arguments.kind == "semantic" and arguments.geometry is None:
+        raise InputError(
+            "--kind semantic needs distances of the labels: give --geometry ordinal (with --label_order) or plutchik "
+            "(labels are emotions)"
+        )
+    if arguments.label_order is not None and arguments.geometry != "ordinal":
+        raise InputError("--label_order belongs to --geometry ordinal: leave it out")
+
+
+def _distances(arguments: argparse.Namespace, names: list[str]) -> "NDArray[np.float64] | None":
+    from ..label_space import distances_for, named_ordinal_distances
+
+    if arguments.kind != "semantic":
+        return None
+    if arguments.geometry == "ordinal":
+        return named_ordinal_distances(names, arguments.label_order)
+    return distances_for(arguments.geometry, names)

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
     upload = actions.add_parser("push", help="upload a trained checkpoint and its card to the Hub")
     upload.add_argument("name", help="of the recipe")
     upload.add_argument("--run_dir", help=f"output_dir of the training (default: {RUNS}/NAME)")
-    push.add_options(upload)
+    push.add_options(upload, "the recipe's repository, else its name in your own namespace")
     upload.set_defaults(run=run_push)
 
 

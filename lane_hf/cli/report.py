@@ -44,6 +44,8 @@ def _output(arguments: argparse.Namespace) -> Path:
         raise InputError("give either the folder of a training run or --margins. See lane report --help")
     if arguments.margins is None and arguments.label_names is not None:
         raise InputError("--label_names belongs to --margins: a training run knows the names of its labels")
+    if arguments.rows < 1:
+        raise InputError(f"--rows must be at least 1, got {arguments.rows}")
     if arguments.output is None and arguments.margins is not None:
         raise InputError("--margins needs --output: name the HTML file")
     output = Path(arguments.output) if arguments.output else Path(arguments.run_dir) / REPORT_FILE

@@ -34,16 +34,16 @@ def read_input(arguments: argparse.Namespace, *new_columns: str) -> "pd.DataFram
     return table
 
 
-def cells_of(table: "pd.DataFrame", column: str) -> list[Any]:
-    """Return the cells of a column that has no empty ones."""
+def cells_of(table: "pd.DataFrame", column: str, source: str) -> list[Any]:
+    """Return the cells of a column of the table in the file `source`; none of them may be empty."""
     if column not in table.columns:
         known = listed([str(name) for name in table.columns])
-        raise InputError(f"there is no column {quoted(column)}: the columns are {known}")
+        raise InputError(f"{source}: there is no column {quoted(column)}: the columns are {known}")
     cells: list[Any] = table[column].tolist()
     missing = [row for row, cell in enumerate(cells) if cell is None]
     if missing:
         raise InputError(
-            f"column {quoted(column)} is empty in {counted(len(missing), 'row')} (first: row {missing[0]}): fill or "
-            "remove them"
+            f"{source}: column {quoted(column)} is empty in {counted(len(missing), 'row')} (first: row {missing[0]}): "
+            "fill or remove them"
         )
     return cells

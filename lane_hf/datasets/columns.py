@@ -64,7 +64,7 @@ def to_text_and_label(
             raise InputError(
                 f"texts and labels cannot both be in column {quoted(text_column)}: give two different columns"
             )
-        names = _label_names(_column(train, label_column, "train"), label_column)
+        names = label_names_of(_column(train, label_column, "train"), label_column, "train data: ")
     splits = {}
     for split, table in tables.items():
         with _naming(sources.get(split)):
@@ -167,24 +167,37 @@ def _texts(cells: list[Any], column: str, split: str) -> list[str]:
     if wrong:
         kind = type(cells[wrong[0]]).__name__
         raise InputError(f"{split} data: column {quoted(column)} holds {kind} where text is expected (row {wrong[0]})")
-    _check_unicode(cells, column, split)
+    _check_unicode(cells, column, f"{split} data: ")
     return cells
 
 
-def _check_unicode(cells: list[Any], column: str, split: str) -> None:
+def _check_unicode(cells: list[Any], column: str, where: str) -> None:
     halves = [row for row, cell in enumerate(cells) if not is_unicode(str(cell))]
     if halves:
-        raise InputError(
-            f"{split} data: {_rows(halves)} half a character in column {quoted(column)}: mend the escapes in it"
-        )
+        raise InputError(f"{where}{_rows(halves)} half a character in column {quoted(column)}: mend the escapes in it")
 
 
-def _label_names(cells: list[Any], column: str) -> list[str]:
-    _check_label_cells(cells, column, "train")
+def label_names_of(cells: list[Any], column: str, where: str = "") -> list[str]:
+    """Return the names of the labels in a column, in the order of their numbers.
+
+    Args:
+        cells: the column.
+        column: its name, for messages.
+        where: for messages, what they begin with, such as "train data: ".
+
+    Raises:
+        InputError: a label is missing, the labels are no classes, or all are the same.
+
+    Example:
+        >>> label_names_of(["no", "yes", "no"], "label")
+        ['no', 'yes']
+    """
+    _check_label_cells(cells, column, where)
     names = {label_name(cell) for cell in cells}
     if len(names) < 2:  # noqa: PLR2004
         raise InputError(
-            f"all rows of the training data have the label {quoted(next(iter(names)))}: at least 2 are needed"
+            f"{where}all rows have the label {quoted(next(iter(names)))} in column {quoted(column)}: at least 2 are "
+            "needed"
         )
     fractions = sorted(name for name in names if _FRACTION.fullmatch(name))
     if fractions and all(_FRACTION.fullmatch(name) or _is_integer(name) for name in names):
@@ -193,7 +206,7 @@ def _label_names(cells: list[Any], column: str) -> list[str]:
             "not supported. If they stand for classes, give these names; else say which column holds the labels with "
             "--label_column"
         )
-    check_number_of_labels(len(names), len(cells), column)
+    _check_number_of_labels(len(names), len(cells), column)
     return in_order(names)
 
 
@@ -210,17 +223,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
-def check_number_of_labels(labels: int, rows: int, column: str) -> None:
-    """Raise `InputError` if a column has so many different values that these are no classes.
-
-    Args:
-        labels: number of different values.
-        rows: number of rows.
-        column: for the message.
-
-    Example:
-        >>> check_number_of_labels(6, 1000, "label")
-    """
+def _check_number_of_labels(labels: int, rows: int, column: str) -> None:
     if labels > _MANY_LABELS and labels > rows // 2:
         raise InputError(
             f"column {quoted(column)} has {labels} different values in {rows} rows: these are no class labels "
@@ -237,7 +240,7 @@ def _is_integer(name: str) -> bool:
 
 
 def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list[int]:
-    _check_label_cells(cells, column, split)
+    _check_label_cells(cells, column, f"{split} data: ")
     index = {name: number for number, name in enumerate(names)}
     unknown = [row for row, cell in enumerate(cells) if label_name(cell) not in index]
     if unknown:
@@ -249,24 +252,24 @@ def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list
     return [index[label_name(cell)] for cell in cells]
 
 
-def _check_label_cells(cells: list[Any], column: str, split: str) -> None:
+def _check_label_cells(cells: list[Any], column: str, where: str) -> None:
     missing = [row for row, cell in enumerate(cells) if _is_missing(cell) or str(cell) == ""]
     if missing:
-        raise InputError(f"{split} data: {_rows(missing)} no label in column {quoted(column)}: fill or remove them")
+        raise InputError(f"{where}{_rows(missing)} no label in column {quoted(column)}: fill or remove them")
     lists = [row for row, cell in enumerate(cells) if not isinstance(cell, (str, int, float))]
     if lists:
         kind = type(cells[lists[0]]).__name__
         raise InputError(
-            f"{split} data: column {quoted(column)} holds {kind} (row {lists[0]}): multi-label and token "
+            f"{where}column {quoted(column)} holds {kind} (row {lists[0]}): multi-label and token "
             "classification are not supported, only one label a row, as text or a number"
         )
     inexact = [row for row, cell in enumerate(cells) if isinstance(cell, float) and not abs(cell) < _INEXACT]
     if inexact:
         raise InputError(
-            f"{split} data: {_rows(inexact)} a label in column {quoted(column)} that floating-point numbers cannot "
+            f"{where}{_rows(inexact)} a label in column {quoted(column)} that floating-point numbers cannot "
             "tell from its neighbours: write labels as text or as whole numbers"
         )
-    _check_unicode(cells, column, split)
+    _check_unicode(cells, column, where)
 
 
 def _rows(rows: list[int]) -> str:

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..table_writer import SUFFIXES
 
 _INDEX = re.compile(r"__index_level_\d+__")  # the name under which pandas stores an index that has none
+_SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon"}
 _SPARSE = 10_000_000  # so many cells, nearly all of them empty, are a misunderstanding
 
 
@@ -90,6 +91,13 @@ def _read_delimited(path: Path, separator: str) -> pd.DataFrame:
     repeated = _repeated(header)
     if repeated is not None:
         raise InputError(f"{path}: the column {quoted(repeated)} occurs more than once in the first line")
+    other = next((each for each in _SEPARATORS if each in header[0]), None) if len(header) == 1 else None
+    if other is not None:
+        raise InputError(
+            f"{path}: the first line has no {_SEPARATORS[separator]}, but a {_SEPARATORS[other]}: columns of "
+            f"{path.suffix} files are separated by {_SEPARATORS[separator]}s. Write it so, or "
+            + {",": "name it .csv", "\t": "name it .tsv"}.get(other, "as .parquet or .jsonl")
+        )
     for number, row in lines[1:]:
         if len(row) != len(header):
             raise InputError(

@@ -12,9 +12,9 @@ from transformers.utils import PushInProgress
 
 from ..display import first_line
 from ..replaced import replaced
+from .card_file import write_card
 from .upload import (
     ARGUMENTS_FILE,
-    CARD_FILE,
     check_repo_id,
     hub_errors_named,
     kept_for_upload,
@@ -122,8 +122,7 @@ class HubTrainer(Trainer):
             return
         names = ("language", "license", "tags", "model_name", "finetuned_from", "tasks", "dataset_tags", "dataset")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        path = Path(self.args.output_dir) / CARD_FILE
-        path.write_text(given.pop("card", None) or card_of_trainer(self, given), encoding="utf-8")
+        write_card(self.args.output_dir, given.pop("card", None) or card_of_trainer(self, given))
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Upload a checkpoint's model, and the checkpoint where `hub_strategy` says so, in the background."""

@@ -174,11 +174,6 @@ def fix_dataset(
         if verbose:
             print(f"Queue for review: {', '.join(map(str, paths))}")  # noqa: T201 -- asked for
         return Fixed(dataset, make_changes([], [], [], [], "review"))
-    if not hasattr(dataset, "column_names"):
-        raise InputError(
-            f"a {type(dataset).__name__} cannot be fixed, only a datasets.Dataset: lane_hf.report.fix.plan(issues) "
-            "says which rows to change, for code of your own"
-        )
     column = _label_column(dataset, label_column)
     feature = dataset.features[column]
     values = dataset.with_format(None)[column][:]
@@ -193,15 +188,24 @@ def fix_dataset(
     after = apply_changes(pd.DataFrame(needed), changes, issues, column).data
     kind = type(values[0])  # int, or bool
     labels = [kind(coded.index(label)) for label in after[column]] if coded else after[column].tolist()
-    fixed = dataset.select(after.index.tolist())
-    if BEFORE_COLUMN not in fixed.column_names:
-        fixed = fixed.add_column(BEFORE_COLUMN, fixed.with_format(None)[column][:], feature=feature)
-    order = fixed.column_names
-    fixed = fixed.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
-    return Fixed(fixed, changes)
+    return Fixed(_relabelled(dataset.select(after.index.tolist()), column, labels), changes)
+
+
+def _relabelled(dataset: "Dataset", column: str, labels: list[Any]) -> "Dataset":
+    """Return a data set with other labels in their place, and what was there in a column of its own."""
+    feature = dataset.features[column]
+    if BEFORE_COLUMN not in dataset.column_names:
+        dataset = dataset.add_column(BEFORE_COLUMN, dataset.with_format(None)[column][:], feature=feature)
+    order = dataset.column_names
+    return dataset.remove_columns(column).add_column(column, labels, feature=feature).select_columns(order)
 
 
 def _label_column(dataset: "Dataset", given: str | None) -> str:
+    if not hasattr(dataset, "column_names"):
+        raise InputError(
+            f"a {type(dataset).__name__} cannot be fixed, only a datasets.Dataset: lane_hf.report.fix.plan(issues) "
+            "says which rows to change, for code of your own"
+        )
     names = [given] if given else ["labels", "label", "label_ids"]
     column = next((name for name in names if name in dataset.column_names), None)
     if column is None:

@@ -85,7 +85,10 @@ def read_run(folder: str | Path) -> RunRecord:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     if not (folder / ISSUES_FILE).is_file():
-        raise InputError(f"{folder}: it holds no {ISSUES_FILE}, so it is no folder of a training run that is done")
+        raise InputError(
+            f"{folder}: it holds no {ISSUES_FILE}, so it is no folder of a training run that is done. (Of a trainer "
+            "in Python, lane_hf.report.run_record.write_issues(folder, trainer.label_issues()) writes it)"
+        )
     facts = _json(folder / FACTS_FILE) or {}
     issues = LabelIssues(_table(folder), _label_names(folder, facts))
     _check_labels(folder, issues)

@@ -63,6 +63,21 @@ def test_a_model_that_was_trained_in_python_keeps_its_card(tmp_path: Path, lane:
     assert "it holds no model" in refused("push", folder, "--dry_run")
 
 
+def test_a_card_that_people_have_changed_stays_as_it_is(done: Run, lane: Lane, refused: Lane) -> None:
+    card = done.folder / "README.md"
+    assert lane("push", done.folder, "--dry_run").startswith(f"Written: {card}. Would be uploaded: README.md, ")
+    first = card.read_text()
+    assert lane("push", done.folder, "--dry_run", "--license", "mit").startswith(f"Written: {card}.")
+    assert card.read_text() != first  # nobody has worked on it
+    card.write_text(f"{first}\nWhat I know of it.\n")
+    assert lane("push", done.folder, "--dry_run").startswith(f"Card as it is: {card}.")
+    assert card.read_text().endswith("What I know of it.\n")
+    message = refused("push", done.folder, "--dry_run", "--license", "mit")
+    assert f"{card} stays as it is (it was changed by hand): leave --license out, or remove the file" in message
+    card.unlink()
+    assert lane("push", done.folder, "--dry_run", "--license", "mit").startswith(f"Written: {card}.")
+
+
 # ---- The baseline ----
 
 

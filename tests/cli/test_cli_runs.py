@@ -18,11 +18,12 @@ Lane = Callable[..., str]
 # ---- report ----
 
 
-def test_a_report_is_written(run: Run, lane: Lane, tmp_path: Path) -> None:
+def test_a_report_is_written(run: Run, lane: Lane, refused: Lane, tmp_path: Path) -> None:
     said = lane("report", run.folder)
     default = run.folder / "_report" / "report.html"
     assert said == f"Report: {default}\n"
     assert "Which labels are wrong?" in default.read_text()
+    assert "--rows must be at least 1, got 0" in refused("report", run.folder, "--rows", 0)
     lane("report", run.folder, "--output", tmp_path / "r.html", "--rows", 3)
     assert len((tmp_path / "r.html").read_text()) < len(default.read_text())
 
@@ -126,7 +127,7 @@ def test_the_doctor_finds_what_is_missing(lane: Lane, monkeypatch: pytest.Monkey
     assert said["extras"]["report"]["missing"] == ["jinja2"]
     words = lane("doctor", status=1)
     assert "Problem: no-such-package is missing" in words
-    assert "pip install -U lane_hf" in words
+    assert "anew: pip install --upgrade 'torch>=99' 'no-such-package>=1'\n" in words
     assert "missing jinja2: pip install 'lane_hf[report]'" in words
 
 

@@ -92,9 +92,33 @@ def test_one_number_in_two_spellings_is_one_label(tmp_path: Path) -> None:
     assert kept["label"].tolist() == kept["original_label"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([["a"], ["a", "b"]] * 9, "column 'label' holds list (row 0): multi-label and token classification are not"),
+        ([0.5, 0.7] * 9, "holds numbers with fractions, such as 0.5: regression is not supported"),
+        (["a"] * 18, "all rows have the label 'a' in column 'label': at least 2 are needed"),
+    ],
+)
+def test_what_training_would_not_take_for_labels_is_not_spoiled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cells: list, message: str
+) -> None:
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows.write_text("".join(json.dumps({"text": "x", "label": cell}) + "\n" for cell in cells))
+    said = refused(capsys, "noise", rows, "--output", output, "--label_column", "label", "--rate", "0.5")
+    assert f"{rows}: " in said
+    assert message in said
+    assert not output.exists()
+
+
 def test_semantic_noise_takes_a_geometry(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["noise", table, "--output", tmp_path / "out.csv", "--label_column", "label", "--rate", 0.4]
-    assert "geometry" in refused(capsys, *common, "--kind", "semantic")
+    said = refused(capsys, *common, "--kind", "semantic")
+    assert "--kind semantic needs distances of the labels: give --geometry ordinal (with --label_order) or" in said
+    for options in (["--geometry", "ordinal"], ["--label_order", "a", "b"], ["--gamma", "2"]):
+        assert f"{options[0]} belongs to --kind semantic" in refused(capsys, *common, *options)
+    options = ["--kind", "semantic", "--geometry", "plutchik", "--label_order", "a"]
+    assert "--label_order belongs to --geometry ordinal" in refused(capsys, *common, *options)
     wheel = [str(part) for part in [*common, "--kind", "semantic", "--geometry", "plutchik", "--gamma", 100]]
     assert main(wheel) == 0
     noisy = pd.read_csv(tmp_path / "out.csv")

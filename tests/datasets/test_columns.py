@@ -216,7 +216,7 @@ def test_spaces_that_make_the_difference_are_shown() -> None:
 
 
 def test_one_class_is_not_enough() -> None:
-    assert "all rows of the training data have the label 'x'" in refusal(
+    assert "train data: all rows have the label 'x' in column 'label'" in refusal(
         train=table(text=["a", "b"], label=["x", "x"])
     )
 

@@ -43,6 +43,22 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     return write(path, content.getvalue())
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "message"),
+    [
+        ("a.csv", ";", r"has no comma, but a semicolon: columns of .csv files are .*or as .parquet"),
+        ("a.csv", "\t", r"has no comma, but a tab: columns of .csv files are .*name it .tsv"),
+        ("a.tsv", ",", r"has no tab, but a comma: columns of .tsv files are .*name it .csv"),
+    ],
+)
+def test_columns_that_are_separated_by_something_else_are_told(
+    tmp_path: Path, name: str, separator: str, message: str
+) -> None:
+    path = write(tmp_path / name, f"text{separator}label\nwell{separator}good\n")
+    with pytest.raises(InputError, match=rf"{path}: the first line {message}"):
+        read_table(path)
+
+
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".CSV", ".Jsonl"])
 def test_every_kind_of_file_gives_the_rows_that_were_written(tmp_path: Path, suffix: str) -> None:
     table = read_table(write_rows(tmp_path / f"data{suffix}", ROWS))

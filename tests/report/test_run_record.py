@@ -70,7 +70,10 @@ def damage(path: Path) -> None:
 WRONG = {
     "no folder": (lambda path: path / "absent", "no such folder"),
     "a file": (lambda path: path / ISSUES_FILE, "no such folder"),
-    "another folder": (lambda path: path.parent, "no folder of a training run"),
+    "another folder": (
+        lambda path: path.parent,
+        r"no folder of a training run.*write_issues\(folder, trainer\.label_issues\(\)\)",
+    ),
     "damaged table": (lambda path: damage(path / ISSUES_FILE), "label_issues.parquet: cannot be read"),
     "another table": (
         lambda path: pd.DataFrame({"row_id": [1]}).to_parquet(path / ISSUES_FILE),
