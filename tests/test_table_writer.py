@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lane_hf.datasets.tables import read_table
 from lane_hf.errors import InputError
-from lane_hf.table_writer import write_table
+from lane_hf.table_writer import SUFFIXES, write_table
 
 NUMBERS = [0.12345678901234567, 1e-12, 1e300, -0.1, 2**60 + 1]
 # What UTF-8 can hold, and csv a cell of: an empty text is a missing one there.
