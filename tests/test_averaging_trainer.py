@@ -11,7 +11,7 @@ from torch import Tensor
 from training import assert_same_weights, dataset_for, logged, make_trainer, weights_of
 from transformers import AutoModelForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
-from lane_hf import InputError, RowTrainer, averaging_trainer
+from lane_hf import InputError, RowTrainer, averaging_trainer, weight_average
 from lane_hf.method_config import MethodConfig
 from lane_hf.methods import METHODS
 
@@ -43,12 +43,12 @@ class Notes(TrainerCallback):
 
 
 def average_of(
-    trained: list[dict[str, Tensor]], first_step: int = 8, step: int = 16, steps: int = 16
+    trained: list[dict[str, Tensor]], first_step: int = 8, step: int = 16, steps: int = 16, every: int = 1
 ) -> dict[str, Tensor]:
-    """Return the average after one of some steps, by its formula; spans here are so short that every step counts."""
+    """Return the average after one of some steps, by its formula; most spans are so short that every step counts."""
     average = {name: value.double() for name, value in trained[first_step - 1].items()}
-    for number, weights in enumerate(trained[first_step:step], start=2):
-        rate = max(1 / number, 1 / (SPAN * steps))
+    for number, weights in enumerate(trained[first_step - 1 + every : step : every], start=2):
+        rate = max(1 / number, every / (SPAN * steps))
         average = {name: (1 - rate) * value + rate * weights[name].double() for name, value in average.items()}
     return average
 
@@ -83,6 +83,25 @@ def test_the_model_is_the_average_from_the_end_of_the_first_epoch_on(tmp_path: P
     assert_close(weights_of(trainer.model), average_of(notes.trained))
     assert_close(notes.at_the_end, weights_of(trainer.model))  # those who save the model at the end see it too
     assert any(not torch.equal(value, notes.trained[-1][name]) for name, value in weights_of(trainer.model).items())
+
+
+def test_of_a_long_span_not_every_step_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_average, "_UPDATES_IN_A_SPAN", 3)  # of 6.4 steps: every second one counts
+    notes = Notes()
+    trainer = make_trainer(tmp_path, callbacks=[notes], **OPTIONS)
+    trainer.train()
+    assert_close(weights_of(trainer.model), average_of(notes.trained, every=2))
+
+
+@pytest.mark.parametrize(("least", "first"), [(4, 8), (10, 10), (15, 15)])
+def test_the_average_begins_with_the_least_step_after_the_first_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, first: int
+) -> None:
+    monkeypatch.setattr(averaging_trainer, "MIN_STEPS", least)
+    notes = Notes()
+    trainer = make_trainer(tmp_path, callbacks=[notes], **OPTIONS)
+    trainer.train()
+    assert_close(weights_of(trainer.model), average_of(notes.trained, first))
 
 
 def test_without_averaging_the_steps_are_those_of_trainer(tmp_path: Path) -> None:

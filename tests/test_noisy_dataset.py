@@ -44,6 +44,22 @@ def test_dataset_gets_the_noise_of_inject_and_keeps_the_rest(train, kind):
     assert train.column_names == ["text", "label", "id"]
 
 
+def test_rows_decide_for_themselves_if_asked(train):
+    arguments = {"rate": 0.4, "seed": 2}
+    expected = inject(train["label"], "uniform", **arguments, num_labels=3, binomial=True)
+    noisy = inject_into_dataset(train, kind="uniform", **arguments, binomial=True)
+    assert list(noisy["label"]) == expected.labels.tolist()
+    assert expected.is_flipped.sum() != 20  # which is the exact number
+
+
+def test_nearer_labels_are_preferred_as_much_as_asked(train):
+    arguments = {"rate": 0.8, "seed": 2, "distances": np.abs(np.subtract.outer(range(3), range(3))), "gamma": 5.0}
+    expected = inject(train["label"], "semantic", **arguments)
+    noisy = inject_into_dataset(train, kind="semantic", **arguments)
+    assert list(noisy["label"]) == expected.labels.tolist()
+    assert list(noisy["label"]) != inject(train["label"], "semantic", **{**arguments, "gamma": 1.0}).labels.tolist()
+
+
 def test_class_label_says_how_many_labels_there_are(train):
     two_of_three = train.filter(lambda row: row["label"] < 2)
     noisy = inject_into_dataset(two_of_three, kind="uniform", rate=1.0, seed=0)

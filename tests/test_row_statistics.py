@@ -194,6 +194,43 @@ def test_a_row_whose_other_labels_have_probability_zero_still_has_a_candidate() 
     assert statistics.candidate_share().tolist() == [1.0]
 
 
+MOST = torch.iinfo(torch.int16).max
+
+
+def nearly_full() -> RowStatistics:
+    """Return statistics of two rows of label 0 that lack one visit; nearly all or 100 of them went one way."""
+    statistics = RowStatistics(2, 3)
+    state = statistics.state_dict()
+    state["visits"][:] = MOST - 1
+    state["correct"][:] = state["candidate_hits"][:] = torch.tensor([MOST - 1, 100])
+    state["candidate"][:] = 2
+    state["candidate_votes"][:] = 5.0
+    statistics.load_state_dict(state)
+    return statistics
+
+
+def visit_both(statistics: RowStatistics) -> None:
+    logits = torch.tensor([[3.0, 0.0, 1.0]] * 2)
+    statistics.record(statistics.observe(torch.arange(2), torch.zeros(2, dtype=torch.int64), logits))
+
+
+def test_correct_visits_are_counted_as_long_as_they_fit() -> None:
+    statistics = nearly_full()
+    for visits in (MOST, MOST + 1):
+        visit_both(statistics)
+        assert statistics.visits.tolist() == [visits] * 2
+        assert statistics.correctness().tolist() == pytest.approx([1.0, 101 / MOST], abs=1e-7)
+
+
+@pytest.mark.xfail(reason="the sum of two int16 wraps around before it is clamped", strict=True)
+def test_visits_that_voted_for_the_candidate_are_counted_as_long_as_they_fit() -> None:
+    statistics = nearly_full()
+    for _ in range(2):
+        visit_both(statistics)
+        assert statistics.candidates().tolist() == [2, 2]
+        assert statistics.candidate_share()[0].item() == 1.0
+
+
 @pytest.mark.parametrize(("num_labels", "budget"), [(2, 32), (32_767, 32), (32_768, 36), (100_000, 36)])
 def test_memory_a_row(num_labels: int, budget: int) -> None:
     num_rows = 1000

@@ -113,17 +113,19 @@ def test_batches_of_one_row(tmp_path: Path, method: str) -> None:
 
 @ONE_OF_EACH_KIND
 def test_accumulated_batches_count_like_one(tmp_path: Path, method: str) -> None:
-    """The logged loss does not grow with the number of batches that are added up."""
+    """The logged loss neither grows nor shrinks with the number of batches that are added up."""
+    # Without what may be negative, or compares rows so much that it is another loss where a batch has two of them.
+    comparable = {"peer-loss": {"peer_alpha": 0.0}, "scl": {"scl_weight": 0.1}}.get(method, {})
     losses, data = [], dataset_for("bert", 32)
     for accumulated in (1, 4):
         options = {"gradient_accumulation_steps": accumulated, "per_device_train_batch_size": 8 // accumulated}
-        options |= {"num_train_epochs": 2, "learning_rate": 0.0, "train_dataset": data}
+        options |= {"num_train_epochs": 2, "learning_rate": 0.0, "train_dataset": data, **comparable}
         trainer = make(method, tmp_path / str(accumulated), **options)
         trainer.train()
         entries = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         losses.append(sum(entries) / len(entries))
-    # Losses that compare the rows of a batch see fewer of them, but none may be four times as large.
-    assert losses[1] < 1.5 * losses[0] + 0.3
+    # Losses that compare the rows of a batch see fewer of them.
+    assert 0.7 * losses[0] < losses[1] < 1.3 * losses[0]
 
 
 @ONE_OF_EACH_KIND

@@ -107,6 +107,27 @@ def test_the_table_shows_threshold_samples_as_the_other_run_saw_them(tmp_path: P
     assert torch.equal(visits == 2, threshold_samples(64, 4, 1, seed=1))
 
 
+def test_a_row_is_removed_if_every_run_that_judged_it_has_flagged_it(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    samples = [threshold_samples(64, 4, run, seed=1) for run in (1, 2)]
+    of_first, of_second = (torch.nonzero(sample).flatten().tolist() for sample in samples)
+    ordinary = torch.nonzero(~samples[0] & ~samples[1]).flatten().tolist()
+    # Threshold samples have 0: what lies below is flagged. Samples of one run are judged by the other.
+    aums = torch.ones(2, 64)
+    aums[0, of_first], aums[1, of_second] = 0.0, 0.0
+    aums[0, [ordinary[0], ordinary[1], of_second[0]]] = -1.0
+    aums[1, [ordinary[0], ordinary[2], of_first[0]]] = -3.0
+    buffers = [AlmBuffer(64) for _ in aums]
+    for buffer, margins in zip(buffers, aums, strict=True):
+        buffer.update(torch.arange(64), margins)
+    selection = trainer.select([SimpleNamespace(scores=buffer) for buffer in buffers])
+    removed = [ordinary[0], of_first[0], of_second[0]]
+    assert torch.nonzero(selection.is_issue).flatten().tolist() == sorted(removed)
+    assert torch.equal(selection.kept, ~selection.is_issue)
+    assert selection.scores[removed].tolist() == [-2.0, -3.0, -1.0]
+    assert selection.scores[[ordinary[1], ordinary[2], of_first[1], of_second[1]]].tolist() == [0.0, -1.0, 1.0, 1.0]
+
+
 def test_the_variant_with_one_run_keeps_its_threshold_samples(tmp_path: Path) -> None:
     trainer = make(tmp_path, runs=1, percentile=50, num_train_epochs=4)
     trainer.train()

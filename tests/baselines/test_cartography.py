@@ -66,6 +66,8 @@ def test_the_chosen_rows_are_retrained_on(tmp_path: Path, select: str) -> None:
         assert table.loc[kept, "score"].min() >= table.loc[~kept, "score"].max()
     if select == "hard":
         assert table.loc[kept, "score"].max() <= table.loc[~kept, "score"].min()
+    if select == "ambiguous":
+        assert table.loc[kept, "variability"].min() >= table.loc[~kept, "variability"].max()
     # A quarter of the rows, four times as often: as many steps as on all rows.
     assert trainer.state.global_step == 16
     assert metrics["train_steps"] == 32

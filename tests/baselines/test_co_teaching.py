@@ -139,6 +139,12 @@ def test_a_rate_that_is_given_is_kept_and_one_that_is_not_is_estimated_once_an_e
         assert given_rate.value == 0.3
         assert free.epoch == (-1, 1, 2)[epoch]
     assert free.value == pytest.approx(0.25, abs=0.02)
+    value, more = free.value, torch.arange(10, 25)
+    for _ in range(9):
+        rows.record(rows.observe(more, labels[more], 9.0 * F.one_hot(1 - labels[more], 2)))
+    assert estimated_noise_rate(rows) > 0.4
+    free.refresh(rows, epoch=2)
+    assert free.value == value  # until the next epoch
     again, other = ForgetRate(None), ForgetRate(0.1)
     again.load_state_dict(free.state_dict())
     other.load_state_dict(free.state_dict())

@@ -132,16 +132,24 @@ def ready(folder: Path, **options: Any) -> DiscTrainer:
     return trainer
 
 
+def random_batch(rows: int, seed: int, finite: list[float]) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    features = [torch.randn(rows, 2, generator=generator) for _ in range(2)]
+    views = [each @ HEAD for each in features]
+    labels = torch.randint(0, 3, (rows,), generator=generator)
+    outputs = {"features": features[0], "second_features": features[1], "second_logits": views[1], "logits": views[0]}
+    ids = StepRows(torch.arange(rows), rows, rows, rows, 1)
+    return Batch(views[0], labels, torch.tensor(finite), ids, outputs, labels)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("finite", [[1.0] * 6, [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]])
 def test_the_loss_is_that_of_the_formula(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, finite: list[float]
 ) -> None:
-    trainer = ready(tmp_path, lambda_h=0.7)
-    generator = torch.Generator().manual_seed(seed)
-    features = [torch.randn(6, 2, generator=generator) for _ in range(2)]
-    views = [each @ HEAD for each in features]
-    labels = torch.randint(0, 3, (6,), generator=generator)
+    trainer = ready(tmp_path, lambda_h=0.7, mixup_alpha=2.0)
+    batch = random_batch(6, seed, finite)
+    features, labels = [batch.outputs[name] for name in ("features", "second_features")], batch.labels
     flags = [
         torch.tensor(values, dtype=torch.bool)
         for values in ([1, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0])
@@ -152,20 +160,19 @@ def test_the_loss_is_that_of_the_formula(
     monkeypatch.setattr(trainer.thresholds, "of", lambda ids, given: Subsets(*flags, mended))
     chosen = [row for row in (0, 1, 2, 3, 5) if finite[row]]
     partners = {row: chosen[(place + 1) % len(chosen)] for place, row in enumerate(chosen)}
-    shares = torch.rand(6, 1, generator=generator) / 2 + 0.5
+    shares = torch.rand(6, 1, generator=torch.Generator().manual_seed(seed)) / 2 + 0.5
     mixing = Mixing(torch.tensor([partners.get(row, row) for row in range(6)]), shares)
 
     def draw(allowed: torch.Tensor, alpha: float) -> Mixing:
         assert torch.nonzero(allowed).flatten().tolist() == chosen
+        assert alpha == 2.0
         return mixing
 
     monkeypatch.setattr(module, "draw_mixing", draw)
-    outputs = {"features": features[0], "second_features": features[1], "second_logits": views[1], "logits": views[0]}
-    rows = StepRows(torch.arange(6), 6, 6, 6, 1)
-    loss = trainer.loss_of(Batch(views[0], labels, torch.tensor(finite), rows, outputs, labels))
+    loss = trainer.loss_of(batch)
     want = 0.0
-    for view, own in zip(views, features, strict=True):
-        probs = [slow_softmax(row) for row in view.tolist()]
+    for own in features:
+        probs = [slow_softmax(row) for row in (own @ HEAD).tolist()]
         for row, label in enumerate(labels.tolist()):
             given = probs[row][label]
             if flags[0][row] and finite[row]:
@@ -179,6 +186,29 @@ def test_the_loss_is_that_of_the_formula(
             ]
             want -= (share * logs[mended[row]] + (1 - share) * logs[mended[partner]]) / len(chosen)
     assert loss.item() == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize("finite", [[1.0] * 6, [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]])
+def test_the_warmup_is_plain_cross_entropy_of_both_views(tmp_path: Path, finite: list[float]) -> None:
+    trainer, batch = ready(tmp_path, disc_warmup=5.0), random_batch(6, 0, finite)
+    want = 0.0
+    for name in ("logits", "second_logits"):
+        for row, label, kept in zip(batch.outputs[name].tolist(), batch.labels.tolist(), finite, strict=True):
+            want -= kept * math.log(slow_softmax(row)[label]) / 6
+    assert trainer.loss_of(batch).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_what_a_step_shows_of_each_row_is_recorded(tmp_path: Path) -> None:
+    trainer, batch = ready(tmp_path), random_batch(6, 0, [1.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+    trainer.loss_of(batch)
+    visits = trainer.thresholds.state_dict()["visits"]
+    assert visits[2].isnan().all()
+    for row in (0, 1, 3, 4, 5):
+        p, q = (slow_softmax(batch.outputs[name][row].tolist()) for name in ("logits", "second_logits"))
+        label, mean = int(batch.labels[row]), [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        want = [p[label], q[label], max(mean), mean.index(max(mean)), max(p), max(q)]
+        assert visits[row].tolist() == pytest.approx(want, rel=1e-5)
+        assert trainer.row_scores().scores[row].item() == pytest.approx((p[label] + q[label]) / 2, rel=1e-5)
 
 
 def test_a_batch_without_a_chosen_row_gives_a_zero_with_a_gradient(
@@ -208,6 +238,7 @@ def test_the_first_view_is_the_strong_one(tmp_path: Path) -> None:
     original = trainer._record
     trainer._record = lambda batch, views, *rest: (seen.append((batch, views)), original(batch, views, *rest))[1]
     trainer.train()
+    assert len(seen) == 24
     for batch, (weak, strong) in seen:
         assert torch.equal(weak, batch.logits[::3])
         assert torch.equal(strong, batch.logits[1::3])

@@ -18,7 +18,7 @@ from lane_hf import InputError
 from lane_hf.baselines import DivideMixConfig, DivideMixTrainer
 from lane_hf.baselines import mixmatch as module
 from lane_hf.baselines.base import Batch
-from lane_hf.baselines.mixmatch import mean_prediction_penalty, ramp
+from lane_hf.baselines.mixmatch import Examples, mean_prediction_penalty, ramp
 from lane_hf.mixup import Mixing
 from lane_hf.noisy_dataset import inject_into_dataset
 from lane_hf.step_rows import StepRows
@@ -109,7 +109,7 @@ def slow_loss(batch: Batch, name: str, clean: list[float], mixing: Mixing, weigh
 def test_the_loss_is_that_of_the_formula(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, clean: list[float], finite: list[float]
 ) -> None:
-    trainer = ready(tmp_path, lambda_u=10.0, lambda_u_ramp=0.4)
+    trainer = ready(tmp_path, lambda_u=10.0, lambda_u_ramp=0.4, mixup_alpha=2.5)
     told = {"first": clean, "second": clean[::-1]}  # by each network, to the other
     for split, values in zip(trainer.splits, told.values(), strict=True):
         monkeypatch.setattr(split, "probability", lambda ids, labels, values=values: torch.tensor(values))
@@ -118,7 +118,13 @@ def test_the_loss_is_that_of_the_formula(
     partners = {row: usable[(place + 1) % len(usable)] for place, row in enumerate(usable)}
     shares = torch.rand(5, 1, generator=torch.Generator().manual_seed(seed)) / 2 + 0.5
     mixing = Mixing(torch.tensor([partners.get(row, row) for row in range(5)]), shares)
-    monkeypatch.setattr(module, "draw_mixing", lambda allowed, alpha: mixing)
+
+    def draw(allowed: torch.Tensor, alpha: float) -> Mixing:
+        assert torch.nonzero(allowed).flatten().tolist() == usable  # labelled or not
+        assert alpha == 2.5
+        return mixing
+
+    monkeypatch.setattr(module, "draw_mixing", draw)
     batch = random_batch(5, seed, finite)
     loss = trainer.loss_of(batch)
     # Half of training is warm-up; 0.2 after it, of a ramp of 0.4, half the weight is reached.
@@ -177,12 +183,37 @@ def test_a_batch_without_a_finite_row_gives_a_zero_with_a_gradient(tmp_path: Pat
     assert all(bool((leaf.grad == 0).all()) for leaf in features.values())
 
 
-def test_each_network_is_told_by_the_other(tmp_path: Path) -> None:
-    trainer = make(tmp_path, num_train_epochs=3)
-    trainer.train()
-    first, second = (split.state_dict()["losses"] for split in trainer.splits)
-    assert not torch.allclose(first, second)
-    assert [split.epoch for split in trainer.splits] == [2, 2]
+def test_a_split_holds_the_losses_of_its_own_network(tmp_path: Path) -> None:
+    trainer = ready(tmp_path, mixmatch_warmup=5.0)
+    batch = random_batch(5, seed=0)
+    trainer.loss_of(batch)
+    for split, name in zip(trainer.splits, ("logits", "auxiliary_logits"), strict=True):
+        rows = zip(batch.outputs[name].tolist(), batch.labels.tolist(), strict=True)
+        want = [-math.log(slow_softmax(row)[label]) for row, label in rows]
+        assert split.state_dict()["losses"][:5].tolist() == pytest.approx(want, rel=1e-5)
+
+
+def test_each_network_is_told_by_the_other_what_was_known_before_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, batch = ready(tmp_path), random_batch(6, seed=0)
+    losses = torch.tensor([[0.1, 5.0, 0.2, 5.1, 0.1, 5.0], [5.0, 5.1, 0.1, 0.2, 0.1, 5.0]])
+    for split, of_network in zip(trainer.splits, losses, strict=True):
+        split.update(batch.rows.ids, of_network)
+    trainer.row_statistics.record(trainer.row_statistics.observe(batch.rows.ids, batch.labels, batch.logits))
+    labelled: list[list[bool]] = []
+
+    def watch(head: Any, examples: Examples, *rest: Any) -> torch.Tensor:
+        labelled.append(examples.labelled.tolist())
+        return torch.zeros(())
+
+    monkeypatch.setattr("lane_hf.baselines.divide_mix.mixmatch_loss", watch)
+    trainer.loss_of(batch)
+    assert labelled == [(losses[1] < 1).tolist(), (losses[0] < 1).tolist()]
+    # What the step itself has shown is told in the next one.
+    trainer.loss_of(batch)
+    assert labelled[2] != labelled[0]
+    assert labelled[3] != labelled[1]
 
 
 def test_no_clean_row_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,22 +59,24 @@ def watched(trainer: Trainer) -> list[tuple[Batch, float, float]]:
 # ---- The loss of a hand-made batch ----
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_loss_is_the_cross_entropy_times_weights_that_include_this_visit(tmp_path: Path, normalize: bool) -> None:
-    trainer = make(tmp_path, hmw_warmup=0.0, normalize_logits=normalize)
+@pytest.mark.parametrize(("normalize", "rho"), [(False, 0.01), (True, 0.01), (False, 0.5), (False, 1.0)])
+def test_loss_is_the_cross_entropy_times_weights_that_include_this_visit(
+    tmp_path: Path, normalize: bool, rho: float
+) -> None:
+    trainer = make(tmp_path, hmw_warmup=0.0, normalize_logits=normalize, hmw_rho=rho)
     trainer.reset_rows()
     trainer.state.max_steps, trainer.state.num_train_epochs = 10, 2
     labels, ids = torch.tensor([0, 1, 2, 1]), [9, 4, 6, 0]
     visits: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for epoch in (0, 1):
         trainer.state.epoch = float(epoch)
-        logits = (3 * normals(4, 3, seed=epoch)).requires_grad_()
-        distances = 0.5 + 0.02 * normals(4, 3, seed=epoch + 10)
+        logits = (3 * normals(4, 7, seed=epoch)).requires_grad_()
+        distances = 0.5 + 0.02 * normals(4, 7, seed=epoch + 10)
         loss = trainer.loss_of(hand_made(logits, distances, labels, ids=ids))
         loss.backward()
         want = 0.0
         for i, row in enumerate(ids):
-            visits[row].append((epoch, slow_slice(distances[i].tolist(), int(labels[i]), 100.0, 100.0, 0.01)))
+            visits[row].append((epoch, slow_slice(distances[i].tolist(), int(labels[i]), 100.0, 100.0, rho)))
             scores = logits[i].tolist()
             length = math.sqrt(sum(z * z for z in scores)) if normalize else 1.0
             ce = slow_cross_entropy([z / length for z in scores], int(labels[i]))

@@ -221,6 +221,7 @@ def test_views_go_through_both_networks(tmp_path: Path) -> None:
     trainer = make(tmp_path, data_collator=collator, max_steps=2)
     seen = watched(trainer)
     trainer.train()
+    assert len(seen) == 2
     for batch, loss in seen:
         embeddings, auxiliary = batch.outputs["embeddings"], batch.outputs["auxiliary_logits"]
         assert len(batch.labels) == len(embeddings) == len(auxiliary) == 24

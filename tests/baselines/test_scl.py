@@ -207,6 +207,7 @@ def test_views_of_a_row_are_its_positives(tmp_path: Path) -> None:
     trainer = make(tmp_path, data_collator=with_views(2), max_steps=2)
     seen = watched(trainer)
     trainer.train()
+    assert len(seen) == 2
     for batch, loss in seen:
         assert len(batch.labels) == 24
         assert batch.outputs["embeddings"].shape == (24, 32)

@@ -82,7 +82,7 @@ def test_the_score_is_bounded() -> None:
 
 @pytest.mark.parametrize("finite", [[1.0] * 5, [1.0, 0.0, 1.0, 1.0, 0.0]])
 def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finite: list[float]) -> None:
-    trainer = ready(tmp_path, lambda_p=0.2, lambda_r=3.0)
+    trainer = ready(tmp_path, lambda_p=0.2, lambda_r=3.0, mixup_alpha=1.5)
     trusted = torch.tensor([True, False, True, False, False])
     monkeypatch.setattr(trainer, "_trusted", lambda ids, labels: trusted)
     usable = [row for row in range(5) if finite[row]]
@@ -93,7 +93,7 @@ def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.Mon
 
     def draw(allowed: torch.Tensor, alpha: float) -> Mixing:
         assert allowed.tolist() == [bool(value) for value in finite]
-        assert alpha == 0.75
+        assert alpha == 1.5
         return mixing
 
     monkeypatch.setattr(module, "draw_mixing", draw)
@@ -119,6 +119,19 @@ def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.Mon
     assert loss.item() == pytest.approx(want, rel=1e-4)
 
 
+def test_rows_are_trusted_by_what_was_known_before_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, batch = ready(tmp_path), random_batch(6, seed=0)
+    scores = torch.tensor([0.7, 1.5, 0.71, 1.51, 0.7, 1.5])
+    trainer.split.update(batch.rows.ids, scores)
+    trainer.row_statistics.record(trainer.row_statistics.observe(batch.rows.ids, batch.labels, batch.logits))
+    seen: list[list[bool]] = []
+    monkeypatch.setattr(trainer, "_self_mix", lambda batch, trusted: seen.append(trusted.tolist()))
+    trainer.loss_of(batch)
+    trainer.loss_of(batch)
+    assert seen[0] == (scores < 1).tolist()
+    assert seen[1] != seen[0]  # what the first step has shown is known in the second
+
+
 def test_a_batch_without_a_finite_row_gives_a_zero_with_a_gradient(tmp_path: Path) -> None:
     trainer = ready(tmp_path)
     batch = random_batch(3, seed=1, finite=[0.0, 0.0, 0.0])
@@ -137,6 +150,7 @@ def test_two_dropout_views_differ_and_come_from_one_pass(tmp_path: Path) -> None
     original = trainer.loss_of
     trainer.loss_of = lambda batch: (seen.append(batch), original(batch))[1]
     trainer.train()
+    assert len(seen) == 2
     for batch in seen:
         assert batch.logits.shape == batch.outputs["second_logits"].shape == (8, 4)
         assert not torch.allclose(batch.logits, batch.outputs["second_logits"].float(), atol=1e-4)

@@ -10,17 +10,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from references import slow_softmax
+from references import slow_softmax, slow_supervised_contrastive
 from tiny import make_text_dataset, make_tokenizer
 from torch.nn import functional as F
 from training import logged, make_trainer
 from transformers import DataCollatorWithPadding
+from views import views_collator
 
 from lane_hf import InputError
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
 from lane_hf.baselines import UniconConfig, UniconTrainer
 from lane_hf.baselines import mixmatch as module
 from lane_hf.baselines.base import Batch
+from lane_hf.baselines.mixmatch import Examples
 from lane_hf.baselines.unicon import UniformSplit, uniform_selection
 from lane_hf.mixup import Mixing
 from lane_hf.noisy_dataset import inject_into_dataset
@@ -101,9 +103,47 @@ def test_rows_are_believed_less_the_more_they_diverge() -> None:
         UniformSplit(3, 2).load_state_dict(split.state_dict())
 
 
+def ready(folder: Path, **options: Any) -> UniconTrainer:
+    """Return a trainer in the second of two epochs, the first of which is warm-up, with three labels."""
+    trainer = make(folder, WithFixedHeads, **options)
+    trainer.num_labels = 3
+    trainer.reset_rows()
+    trainer.state.max_steps, trainer.state.global_step, trainer.state.epoch = 10, 7, 1.4
+    trainer.state.num_train_epochs = 2
+    return trainer
+
+
+def random_batch(rows: int, seed: int, views: int = 1) -> Batch:
+    """Return a batch in which each row has so many entries: itself and its views."""
+    generator = torch.Generator().manual_seed(seed)
+    features = {name: torch.randn(rows * views, 2, generator=generator) for name in HEADS}
+    logits = {name: features[name] @ HEADS[name] for name in HEADS}
+    labels = torch.randint(0, 3, (rows,), generator=generator)
+    outputs = {**features, "logits": logits["features"], "auxiliary_logits": logits["auxiliary_features"]}
+    ids, size = torch.arange(rows).repeat_interleave(views), rows * views
+    return Batch(
+        outputs["logits"],
+        labels.repeat_interleave(views),
+        torch.ones(size),
+        StepRows(ids, size, size, size, 1),
+        outputs,
+        labels,
+    )
+
+
 def sharpened(probs: list[float]) -> list[float]:
     squares = [p * p for p in probs]
     return [square / sum(squares) for square in squares]
+
+
+def slow_divergence(p: list[float], q: list[float]) -> float:
+    """The Jensen-Shannon divergence in bits, as the mean of two divergences from the mean."""
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    to_middle = [
+        sum(share * math.log2(share / m) for share, m in zip(each, middle, strict=True) if share > 0)
+        for each in (p, q)
+    ]
+    return sum(to_middle) / 2
 
 
 def slow_loss(batch: Batch, name: str, labelled: list[bool], belief: list[float], mixing: Mixing) -> float:
@@ -134,24 +174,80 @@ def slow_loss(batch: Batch, name: str, labelled: list[bool], belief: list[float]
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_loss_is_that_of_the_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    trainer = make(tmp_path, WithFixedHeads, lambda_u=10.0, lambda_u_ramp=0.4)
-    trainer.num_labels = 3
-    trainer.reset_rows()
-    trainer.state.max_steps, trainer.state.global_step, trainer.state.epoch = 10, 7, 1.4
-    trainer.state.num_train_epochs, trainer.split.epoch = 2, 1
+    trainer = ready(tmp_path, lambda_u=10.0, lambda_u_ramp=0.4, mixup_alpha=2.5)
+    trainer.split.epoch = 1
     labelled, belief = [True, False, True, False, True], [1.0, 0.3, 0.4, 1.0, 0.2]
     monkeypatch.setattr(trainer.split, "of", lambda ids: (torch.tensor(labelled), torch.tensor(belief)))
     generator = torch.Generator().manual_seed(seed)
     mixing = Mixing(torch.tensor([1, 2, 3, 4, 0]), torch.rand(5, 1, generator=generator) / 2 + 0.5)
-    monkeypatch.setattr(module, "draw_mixing", lambda usable, alpha: mixing)
-    features = {name: torch.randn(5, 2, generator=generator) for name in HEADS}
-    logits = {name: features[name] @ HEADS[name] for name in HEADS}
-    labels = torch.randint(0, 3, (5,), generator=generator)
-    outputs = {**features, "logits": logits["features"], "auxiliary_logits": logits["auxiliary_features"]}
-    rows = StepRows(torch.arange(5), 5, 5, 5, 1)
-    batch = Batch(logits["features"], labels, torch.ones(5), rows, outputs, labels)
+
+    def draw(allowed: torch.Tensor, alpha: float) -> Mixing:
+        assert allowed.tolist() == [True] * 5  # labelled or not
+        assert alpha == 2.5
+        return mixing
+
+    monkeypatch.setattr(module, "draw_mixing", draw)
+    batch = random_batch(5, seed)
     want = sum(slow_loss(batch, name, labelled, belief, mixing) for name in HEADS)
     assert trainer.loss_of(batch).item() == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_contrastive_term_is_that_of_two_views_of_the_unlabelled_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    labelled, batch, losses = [True, False, True, False, False], random_batch(5, seed, views=3), []
+    monkeypatch.setattr(module, "draw_mixing", lambda allowed, alpha: Mixing(torch.arange(5), torch.ones(5, 1)))
+    for weight in (0.0, 0.5):
+        trainer = ready(tmp_path, lambda_c=weight, data_collator=views_collator(2))
+        trainer.split.epoch = 1
+        monkeypatch.setattr(trainer.split, "of", lambda ids: (torch.tensor(labelled), torch.ones(5)))
+        losses.append(trainer.loss_of(batch).item())
+    want = 0.0
+    for name in HEADS:
+        # Of each row: itself and its two views. Labelled rows count as zeros.
+        by_row = batch.outputs[name].reshape(5, 3, 2) * ~torch.tensor(labelled)[:, None, None]
+        pairs = [*by_row[:, 1].tolist(), *by_row[:, 2].tolist()]
+        want += slow_supervised_contrastive(pairs, [*range(5), *range(5)], None, 0.05)
+    assert want > 1
+    assert losses[1] - losses[0] == pytest.approx(0.5 * want, rel=1e-4)
+
+
+def test_rows_are_judged_by_the_divergence_of_the_mean_of_both_networks(tmp_path: Path) -> None:
+    trainer, batch = ready(tmp_path), random_batch(5, seed=0)
+    trainer.loss_of(batch)
+    divergences = trainer.split.state_dict()["divergences"]
+    for row, label in enumerate(batch.labels.tolist()):
+        p, q = (slow_softmax(batch.outputs[name][row].tolist()) for name in ("logits", "auxiliary_logits"))
+        mean = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        want = slow_divergence(mean, [float(k == label) for k in range(3)])
+        assert divergences[row].item() == pytest.approx(want, rel=1e-4)
+        assert trainer.row_scores().scores[row].item() == pytest.approx(1 - want, rel=1e-4)
+
+
+def test_rows_are_picked_and_believed_by_what_was_known_before_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, batch = ready(tmp_path), random_batch(6, seed=1)
+    known = [0.1, 0.9, 0.6, 0.2, 0.8, 0.7]
+    trainer.split.update(batch.rows.ids, torch.tensor(known))
+    trainer.row_statistics.record(trainer.row_statistics.observe(batch.rows.ids, batch.labels, batch.logits))
+    seen: list[Examples] = []
+
+    def watch(head: Any, examples: Examples, *rest: Any) -> torch.Tensor:
+        seen.append(examples)
+        return torch.zeros(())
+
+    monkeypatch.setattr("lane_hf.baselines.unicon.mixmatch_loss", watch)
+    trainer.loss_of(batch)
+    picked, beliefs = slow_selection(known, batch.labels.tolist(), 3), [1.0 if d < 0.5 else 1 - d for d in known]
+    assert {belief < 1 for belief, chosen in zip(beliefs, picked, strict=True) if chosen} == {True, False}
+    assert [each.labelled.tolist() for each in seen] == [picked, picked]
+    for examples, name in zip(seen, ("logits", "auxiliary_logits"), strict=True):
+        for row in torch.nonzero(torch.tensor(picked)).flatten().tolist():
+            p, belief, label = slow_softmax(batch.outputs[name][row].tolist()), beliefs[row], int(batch.labels[row])
+            mixed = [belief * (k == label) + (1 - belief) * share for k, share in enumerate(p)]
+            assert examples.targets[row].tolist() == pytest.approx(sharpened(mixed), rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("views", [1, 2])
