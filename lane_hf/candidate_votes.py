@@ -66,8 +66,8 @@ class CandidateVotes:
         votes = self._votes[at] + torch.where(agrees, probs, -probs)
         # Of a row without a candidate any vote is the first, even one of probability 0.
         overturned = (votes < 0) | (candidate < 0)
-        hits = (self._hits[at] + agrees).clamp_max(MOST_VISITS)
-        self._hits[at] = hits.masked_fill(overturned, 1)
+        hits = (self._hits[at].int() + agrees).clamp_max(MOST_VISITS)  # a sum of int16 would begin again below 0
+        self._hits[at] = hits.masked_fill(overturned, 1).short()
         self._candidate[at] = torch.where(overturned, labels, candidate).to(self._candidate.dtype)
         self._votes[at] = votes.abs()
 

@@ -212,7 +212,7 @@ class RowStatistics:
         """Return the share of visits at which the candidate was the best other label: `[num_rows]` float32.
 
         Visits before it became the candidate do not count for it, so that it is at most the true share; 0 if unseen.
-        Only the first 32,767 visits count.
+        Counted are at most 32,767 of either, so that after more visits it may be higher.
         """
         return self._rows("candidate_hits") / self.visits.clamp(1, MOST_VISITS)
 

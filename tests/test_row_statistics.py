@@ -222,7 +222,6 @@ def test_correct_visits_are_counted_as_long_as_they_fit() -> None:
         assert statistics.correctness().tolist() == pytest.approx([1.0, 101 / MOST], abs=1e-7)
 
 
-@pytest.mark.xfail(reason="the sum of two int16 wraps around before it is clamped", strict=True)
 def test_visits_that_voted_for_the_candidate_are_counted_as_long_as_they_fit() -> None:
     statistics = nearly_full()
     for _ in range(2):

@@ -68,7 +68,7 @@ def from_difference(first: str, second: str) -> tuple[str, str]:
 
     Example:
         >>> from_difference("what a long and nice day", "what a long and nice way")
-        ("'...ng and nice day'", "'...ng and nice way'")
+        ("'... long and nice day'", "'... long and nice way'")
     """
     differs = next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), 0)
     start = max(0, differs - _BEFORE)
