@@ -92,12 +92,12 @@ def test_rows_are_ranked_by_the_noise_or_by_label_aware_margins(tmp_path: Path, 
 
 def test_the_weights_of_a_step_know_its_own_margins(tmp_path: Path) -> None:
     trainer = make_trainer(
-        tmp_path, weighting="gaussian", threshold=0.8, weighting_warmup=0.0, auxiliary="none", max_steps=1, **STILL
+        tmp_path, weighting="gaussian", threshold=1.2, weighting_warmup=0.0, auxiliary="none", max_steps=1, **STILL
     )
     trainer.train()
     seen = trainer.alm.count > 0
     assert seen.sum() == 8
-    weights = [slow_gaussian_weight(margin, 0.8, 1.0) for margin in own_margins(trainer)[seen].tolist()]
+    weights = [slow_gaussian_weight(margin, 1.2, 1.0) for margin in own_margins(trainer)[seen].tolist()]
     assert sum(weight < 0.5 for weight in weights) not in (0, 4, 8)
     assert logged(trainer, "lane/mean_weight") == pytest.approx([sum(weights) / 8], abs=1e-5)
     assert logged(trainer, "lane/share_below_half") == pytest.approx([sum(weight < 0.5 for weight in weights) / 8])
