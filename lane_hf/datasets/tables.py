@@ -91,12 +91,12 @@ def _read_delimited(path: Path, separator: str) -> pd.DataFrame:
     repeated = _repeated(header)
     if repeated is not None:
         raise InputError(f"{path}: the column {quoted(repeated)} occurs more than once in the first line")
-    other = next((each for each in _SEPARATORS if each in header[0]), None) if len(header) == 1 else None
-    if other is not None:
+    others = [each for each in _SEPARATORS if each != separator and len(header) == 1 and each in header[0]]
+    if others:
         raise InputError(
-            f"{path}: the first line has no {_SEPARATORS[separator]}, but a {_SEPARATORS[other]}: columns of "
+            f"{path}: the first line has no {_SEPARATORS[separator]}, but a {_SEPARATORS[others[0]]}: columns of "
             f"{path.suffix} files are separated by {_SEPARATORS[separator]}s. Write it so, or "
-            + {",": "name it .csv", "\t": "name it .tsv"}.get(other, "as .parquet or .jsonl")
+            + {",": "name it .csv", "\t": "name it .tsv"}.get(others[0], "as .parquet or .jsonl")
         )
     for number, row in lines[1:]:
         if len(row) != len(header):
