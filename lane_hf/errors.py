@@ -1,5 +1,9 @@
 """The exceptions for what a user can mend."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class InputError(ValueError):
     """What the user gave is wrong: the message says what, where and what to do, in one line.
@@ -52,3 +56,26 @@ class CheckpointError(RuntimeError):
         ...
         lane_hf.errors.CheckpointError: out/checkpoint-40 could not be written (No space left on device)
     """
+
+
+@contextlib.contextmanager
+def naming(source: str | Path | None) -> Iterator[None]:
+    """Put the name of a file before the message of an `InputError` that is raised inside.
+
+    Args:
+        source: what the message is about; None leaves it as it is.
+
+    Raises:
+        InputError: the same, with the name.
+
+    Example:
+        >>> with naming("rows.csv"):
+        ...     raise InputError("no column is called 'label'")
+        Traceback (most recent call last):
+        ...
+        lane_hf.errors.InputError: rows.csv: no column is called 'label'
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if source else str(error)) from error

@@ -12,7 +12,7 @@ import torch
 
 from .config_file import CONFIG_SUFFIXES, read_config
 from .display import excerpt, hidden_tokens, one_line, quoted
-from .errors import InputError
+from .errors import InputError, naming
 from .method_config import MethodConfig
 from .methods import METHODS, Method, method_of
 from .run_parser import RunParser, argument_names, guess
@@ -246,10 +246,8 @@ def _method(argv: Sequence[str], values: Mapping[Any, Any], path: Path | None) -
     in_file = values.get("method", "lane")
     if in_file is None or isinstance(in_file, (list, dict)):  # refused later, with the other values of the file
         return method_of("lane")
-    try:
+    with naming(path):
         return method_of(str(in_file))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _method_in(argv: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, naming
 from .checks import check_new, check_suffix
 from .output import add_json_argument, as_json, counted, say
 from .trained_table import TrainedTable, trained_table
@@ -84,10 +84,8 @@ def _fixed(record: "RunRecord", table: TrainedTable, arguments: argparse.Namespa
     columns: Any = {"label_column": table.label_column, "text_column": table.text_column}
     if arguments.decisions is not None:
         decisions = read_table(arguments.decisions)
-        try:
+        with naming(arguments.decisions):
             fixed = apply_decisions(table.rows, decisions, record.issues, **columns)
-        except InputError as error:
-            raise InputError(f"{arguments.decisions}: {error}") from error
         number = int(has_decision(decisions).sum())
         expected = f"{len(fixed.changes)} of the {counted(number, 'row')} that people decided on will change."
     else:

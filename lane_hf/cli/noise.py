@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, naming
 from .output import say_result
 from .tables import add_table_arguments, cells_of, read_input
 
@@ -36,10 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     table = read_input(arguments, FLIPPED_COLUMN, ORIGINAL_COLUMN)
     labels = cells_of(table, arguments.label_column, arguments.table)
-    try:
+    with naming(arguments.table):
         names = label_names_of(labels, arguments.label_column)
-    except InputError as error:
-        raise InputError(f"{arguments.table}: {error}") from error
     given = [label_name(label) for label in labels]
     distances = _distances(arguments, names)
     number_of = {name: number for number, name in enumerate(names)}

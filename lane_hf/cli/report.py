@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, naming
 from ..report import REPORT_FILE
 from .output import add_json_argument, say_result
 
@@ -62,7 +62,5 @@ def _record(arguments: argparse.Namespace) -> "RunRecord":
     if arguments.margins is None:
         return read_run(arguments.run_dir)
     table = read_table(arguments.margins)
-    try:
+    with naming(arguments.margins):
         return issues_from_margins(table, arguments.label_names)
-    except InputError as error:
-        raise InputError(f"{arguments.margins}: {error}") from error

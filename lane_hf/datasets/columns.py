@@ -1,16 +1,15 @@
 """From tables to `DatasetDict(text, label)`: which column is which, and what the labels are called."""
 
-import contextlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ..display import excerpt, listed, quoted
-from ..errors import InputError
+from ..errors import InputError, naming
 from ..label_name import label_name
 from ..noise import FLIPPED_COLUMN, ORIGINAL_COLUMN
 from .tables import is_unicode
@@ -18,6 +17,8 @@ from .tables import is_unicode
 _FOR_TEXT = ("text", "sentence", "content", "review", "question", "comment", "tweet", "utterance", "body", "document")
 _FOR_LABEL = ("label", "labels", "target", "class", "category", "emotion", "sentiment", "intent", "topic")
 _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?|[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
+# int() would take "1_2" and " 1" as well, and no more than some thousand digits.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,1000}")
 _INEXACT = 2.0**53  # from here on, a floating-point number stands for several whole numbers
 _SHOWN = 5
 _OURS = (FLIPPED_COLUMN, ORIGINAL_COLUMN, "label_before_fix")  # what `lane noise` and `lane fix` add to a table
@@ -56,7 +57,7 @@ def to_text_and_label(
     """
     sources = sources or {}
     keep = list(dict.fromkeys(keep))
-    with _naming(sources.get("train")):
+    with naming(sources.get("train")):
         train = tables["train"].drop(columns=keep, errors="ignore")  # what is kept is not the text itself
         label_column = _choose(train, label_column, "label", _FOR_LABEL, exclude=text_column)
         text_column = _choose(train, text_column, "text", _FOR_TEXT, exclude=label_column)
@@ -67,23 +68,15 @@ def to_text_and_label(
         names = label_names_of(_column(train, label_column, "train"), label_column, "train data: ")
     splits = {}
     for split, table in tables.items():
-        with _naming(sources.get(split)):
+        with naming(sources.get(split)):
             splits[split] = _split(table, text_column, label_column, names, split)
-    with _naming(sources.get("train")):
+    with naming(sources.get("train")):
         for column in keep:
             if column in splits["train"].column_names:
                 raise InputError(f"a column of views cannot be called {column!r}: rename it")
             texts = _texts(_column(tables["train"], column, "train"), column, "train")
             splits["train"] = splits["train"].add_column(column, texts)
     return DatasetDict(splits)
-
-
-@contextlib.contextmanager
-def _naming(source: str | None) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{source}: {error}" if source else str(error)) from error
 
 
 def _split(table: pd.DataFrame, text_column: str, label_column: str, names: list[str], split: str) -> Dataset:
@@ -232,11 +225,7 @@ def _check_number_of_labels(labels: int, rows: int, column: str) -> None:
 
 
 def _is_integer(name: str) -> bool:
-    try:
-        int(name)
-    except ValueError:
-        return False
-    return True
+    return _INTEGER.fullmatch(name) is not None
 
 
 def _labels(cells: list[Any], names: list[str], column: str, split: str) -> list[int]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lane_hf import InputError
-from lane_hf.datasets.columns import to_text_and_label
+from lane_hf.datasets.columns import in_order, to_text_and_label
 from lane_hf.report.fix import BEFORE_COLUMN
 
 
@@ -124,6 +124,11 @@ def test_labels_are_indices_into_the_names(labels: list[int]) -> None:
     names = rows.features["label"].names
     assert [int(names[label]) for label in rows["label"]] == labels
     assert names == [str(label) for label in sorted(set(labels))]
+
+
+def test_numbers_are_what_people_write_as_numbers() -> None:
+    assert in_order({"10", "9", "-3"}) == ["-3", "9", "10"]
+    assert in_order({"10", "9", "1_1"}) == ["10", "1_1", "9"]  # int() knows underscores
 
 
 def test_many_classes_with_several_rows_each_are_classes() -> None:

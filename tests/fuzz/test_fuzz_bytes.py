@@ -108,6 +108,16 @@ def parse_delimited(content: str, separator: str) -> list[list[str]] | None:
     return rows + ([[*row, field]] if row or field or state == "closed" else [])
 
 
+def expected_delimited(text: str, separator: str) -> list[list[tuple[str, object]]] | None:
+    """Return the named cells of the rows of csv, or None if it should be refused."""
+    lines = parse_delimited(text, separator)
+    if not lines or len(set(lines[0])) < len(lines[0]) or any(len(line) != len(lines[0]) for line in lines):
+        return None
+    if len(lines[0]) == 1 and set(lines[0][0]) & set(",;\t") - {separator}:  # separated by what its name does not say
+        return None
+    return [list(zip(lines[0], (cell or None for cell in line), strict=True)) for line in lines[1:]]
+
+
 def expected(content: bytes, suffix: str) -> list[list[tuple[str, object]]] | None:
     """Return the named cells of a file's rows, or None if it should be refused."""
     try:
@@ -115,13 +125,7 @@ def expected(content: bytes, suffix: str) -> list[list[tuple[str, object]]] | No
     except UnicodeDecodeError:
         return None
     if suffix in (".csv", ".tsv"):
-        own = "\t" if suffix == ".tsv" else ","
-        lines = parse_delimited(text, own)
-        if not lines or len(set(lines[0])) < len(lines[0]) or any(len(line) != len(lines[0]) for line in lines):
-            return None
-        if len(lines[0]) == 1 and set(lines[0][0]) & set(",;\t") - {own}:  # separated by what its name does not say
-            return None
-        return [list(zip(lines[0], (cell or None for cell in line), strict=True)) for line in lines[1:]]
+        return expected_delimited(text, "\t" if suffix == ".tsv" else ",")
     decoder = json.JSONDecoder(object_pairs_hook=tuple)
     try:
         if suffix == ".json":

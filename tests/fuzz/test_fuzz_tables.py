@@ -107,6 +107,8 @@ def pairs(rows: list[Row]) -> list[tuple[str, str]]:
 @example([Row("a", "9007199254740993.0", ""), Row("b", "9007199254740992", "")], PLAIN, ".csv")
 @example([Row("a", "1" * 320 + ".0", ""), Row("b", "2", "")], PLAIN, ".csv")
 @example([Row("a", "\u0661.0", ""), Row("b", "1", "")], PLAIN, ".csv")
+@example([Row("a", ".0", ""), Row("b", "0_0", "")], PLAIN, ".csv")
+@example([Row("a", ".0", ""), Row("b", " 1", "")], PLAIN, ".csv")
 def test_delimited_rows_stand_as_they_were_written(folder: Path, rows: list[Row], style: Style, suffix: str) -> None:
     content = delimited(HEADER, [list(row) for row in rows], SEPARATORS[suffix], style)
     path = write(folder, suffix, encode(content, style))
