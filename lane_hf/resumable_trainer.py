@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .checkpoint import check_state, load_state, save_state
+from .checkpoint_folders import checkpoints, clear_earlier, set_aside, take_up
 from .display import first_line
 from .errors import CheckpointError, InputError
 from .fingerprint import Fingerprint, fingerprint
 from .hub.hub_trainer import HubTrainer
 from .jit_checkpoint import save_between_steps
-from .resume import check_checkpoint, checkpoints, last_whole_checkpoint, what_is_missing
+from .resume import check_checkpoint, last_whole_checkpoint, what_is_missing
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
@@ -36,7 +37,8 @@ class ResumableTrainer(HubTrainer):
     """Trainer, except that a run goes on from a checkpoint exactly or not at all.
 
     - [`stateful_parts`] are saved with each checkpoint, in a file that is written all or nothing.
-    - `resume_from_checkpoint=True` takes the newest whole checkpoint, not the newest folder.
+    - `resume_from_checkpoint=True` takes the newest whole checkpoint, not the newest folder, and none that an earlier
+      training left in `output_dir`.
     - A checkpoint that is damaged, or belongs to another training set, is refused before anything is changed.
     - If a checkpoint cannot be written, what there is of it is removed, and the error says what is left.
 
@@ -91,6 +93,12 @@ class ResumableTrainer(HubTrainer):
         if resume_from_checkpoint and self.train_dataset is not None:
             check_checkpoint(resume_from_checkpoint)
             check_state(resume_from_checkpoint, self.facts(), self.dataset_fingerprint())
+        if self.args.should_save:
+            with disk_errors_named(f"a mark in the checkpoints of {self.args.output_dir}", self.args.output_dir):
+                if resume_from_checkpoint:
+                    take_up(resume_from_checkpoint)
+                else:
+                    set_aside(self.args.output_dir)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
@@ -146,6 +154,9 @@ class ResumableTrainer(HubTrainer):
         folder = run_dir / f"checkpoint-{self.state.global_step}"
         try:
             with disk_errors_named(str(folder), run_dir, except_folder=folder):
+                if self.args.should_save:
+                    clear_earlier(folder)
+                self.accelerator.wait_for_everyone()  # others write into it as well
                 super()._save_checkpoint(model, trial)
         except CheckpointError:
             if what_is_missing(folder) is None:  # it is whole: the error came after it

@@ -5,7 +5,6 @@ and is none. Trainer would take the newest folder whatever is in it, and where i
 """
 
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -13,18 +12,11 @@ from safetensors import SafetensorError, safe_open
 from transformers.trainer import OPTIMIZER_NAME, OPTIMIZER_NAME_BIN, SCHEDULER_NAME, TRAINER_STATE_NAME
 
 from .checkpoint import STATE_FILE
+from .checkpoint_folders import all_checkpoints, checkpoints
 from .errors import InputError
 
-_FOLDER = re.compile(r"checkpoint-(\d+)")
 # Sharded engines write folders with the same beginning.
 _OPTIMIZERS = (OPTIMIZER_NAME, OPTIMIZER_NAME_BIN, f"{OPTIMIZER_NAME_BIN.split('.')[0]}_0")
-
-
-def checkpoints(output_dir: str | Path) -> list[Path]:
-    """Return the folders of checkpoints, newest first, whole or not."""
-    found = Path(output_dir).glob("checkpoint-*")
-    folders = [path for path in found if path.is_dir() and _FOLDER.fullmatch(path.name)]
-    return sorted(folders, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
 
 
 def check_checkpoint(folder: str | Path) -> None:
@@ -85,6 +77,12 @@ def last_whole_checkpoint(output_dir: str | Path) -> Path:
     """
     found = checkpoints(output_dir)
     if not found:
+        earlier = all_checkpoints(output_dir)
+        if earlier:
+            raise InputError(
+                f"there is no checkpoint in {output_dir} of the training that began last ({earlier[0].name} is of an "
+                "earlier one): leave resume_from_checkpoint out, or name a folder"
+            )
         raise InputError(f"there is no checkpoint in {output_dir}: leave resume_from_checkpoint out")
     problems: dict[Path, str] = {}
     for folder in found:

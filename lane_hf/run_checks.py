@@ -9,10 +9,12 @@ import torch
 from transformers import SchedulerType, Trainer, get_scheduler
 from transformers.training_args import OptimizerNames
 
+from .checkpoint_folders import checkpoints
 from .display import first_line, quoted
 from .errors import InputError
 from .metrics import METRICS
 from .report.run_record import ISSUES_FILE
+from .resume import what_is_missing
 from .run_arguments import RunConfig
 
 _STEPS = 100  # as good as any: whether a schedule can be made does not depend on it
@@ -32,28 +34,43 @@ def check_best_metric(config: RunConfig) -> None:
 
 
 def check_folder(config: RunConfig, model: str | None) -> None:
-    """Ask what becomes of the results of a training that the folder holds.
+    """Ask what becomes of what an earlier training left in the folder.
 
-    Warns if this training will replace them.
+    Warns if this training will replace its results or its checkpoints.
 
     Raises:
         InputError: the numbers of another model would be written beside them.
     """
     folder = Path(config.output_dir)
-    if not (folder / ISSUES_FILE).exists():
-        return
+    done = (folder / ISSUES_FILE).exists()
     if config.do_train:
-        if not config.resume_from_checkpoint and config.process_index == 0:
-            warnings.warn(
-                f"output_dir {folder} holds the results of a training: this one replaces them when it is done. To "
-                "keep them, stop now and choose another output_dir",
-                stacklevel=2,
-            )
+        if str(config.resume_from_checkpoint or False).lower() == "false" and config.process_index == 0:
+            _warn_of_loss(folder, done)
+        return
+    if not done:
         return
     if model is None or not Path(model).exists() or not folder.samefile(model):
         raise InputError(
             f"output_dir {folder} holds the results of a training: give --model_name_or_path {folder} to evaluate its "
             "model, or choose another output_dir"
+        )
+
+
+def _warn_of_loss(folder: Path, done: bool) -> None:
+    if done:
+        warnings.warn(
+            f"output_dir {folder} holds the results of a training: this one replaces them when it is done. To "
+            "keep them, stop now and choose another output_dir",
+            stacklevel=3,
+        )
+        return
+    found = (path for each in (folder, *sorted(folder.glob("stage-*"))) for path in checkpoints(each))
+    whole = next((path for path in found if what_is_missing(path) is None), None)
+    if whole is not None:
+        warnings.warn(
+            f"output_dir {folder} holds {whole.relative_to(folder)} of a training that was not done, and this one "
+            "begins anew. To go on with that one, stop now and give --resume_from_checkpoint True",
+            stacklevel=3,
         )
 
 

@@ -10,6 +10,7 @@ from job import Job
 from lane_hf.cli import main as lane
 from lane_hf.hub.card_facts import emissions_in
 from lane_hf.report.run_record import read_run
+from lane_hf.row_trainer import RowTrainer
 from lane_hf.trainer import LaneTrainer
 
 
@@ -29,6 +30,29 @@ def test_a_run_that_is_interrupted_leaves_the_earlier_one_as_it_was(job: Job, mo
     assert after.settings == before.settings
     assert after.metrics == before.metrics
     pd.testing.assert_frame_equal(pd.DataFrame(after.issues), pd.DataFrame(before.issues))
+
+
+@pytest.mark.parametrize(("method", "place"), [("lane", "checkpoint-1"), ("aum", "stage-1/checkpoint-1")])
+def test_who_forgets_to_resume_is_told_in_time(
+    job: Job, monkeypatch: pytest.MonkeyPatch, method: str, place: str
+) -> None:
+    settings = {"train_file": job.data(), "num_train_epochs": 2, "method": method}
+    save = RowTrainer._save_checkpoint
+
+    def save_and_stop(self: RowTrainer, *args: Any) -> None:
+        save(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowTrainer, "_save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            job(**settings)
+        message = f"output_dir {job.output_dir} holds {place} of a training that was not done, and this one begins"
+        with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
+            job(**settings, resume_from_checkpoint=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="output_dir .* holds")
+        assert job(**settings, resume_from_checkpoint=True).status == 0
 
 
 def test_a_run_that_is_done_replaces_all_results_of_the_earlier_one(job: Job) -> None:

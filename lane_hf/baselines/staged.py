@@ -30,13 +30,14 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from ..checkpoint import STATE_FILE, check_state, load_state, save_state
+from ..checkpoint_folders import checkpoints, set_aside
 from ..displays import displays_of, show_with
 from ..errors import InputError
 from ..heads import names_of_labels
 from ..method_config import MethodConfig
 from ..replicas import checksum
 from ..resumable_trainer import Stateful, disk_errors_named
-from ..resume import checkpoints, last_whole_checkpoint, what_is_missing
+from ..resume import last_whole_checkpoint, what_is_missing
 from ..row_scores import RowScores
 from ..row_statistics import RowStatistics
 from ..row_trainer import RowTrainer
@@ -218,6 +219,7 @@ class StagedTrainer(RowTrainer):
     def _clear(self, folders: list[Path]) -> None:
         """Remove what an earlier run has left: going on with it by mistake would mix two runs."""
         if self.args.should_save:
+            set_aside(self.args.output_dir)
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()

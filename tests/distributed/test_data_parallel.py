@@ -84,6 +84,7 @@ RESUMED = {
     for name, strategy in (("at_random", "random"), ("by_length", "group_by_length"))
     for suffix, resume in (("", {}), ("_resumed", {"resume": "checkpoint-6"}))
 }
+RESUMED["once_more"] = RESUMED["at_random"]  # in the folder that was used already
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,15 @@ def test_resumed_in_the_middle_of_an_epoch(learned: dict[int, dict[str, Any]], o
     for part in ("classifier", "auxiliary", "alm", "rows"):
         for name, value in whole[part].items():
             assert torch.equal(value, resumed[part][name]), (part, name)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_a_folder_is_used_twice(learned: dict[int, dict[str, Any]], processes: int) -> None:
+    first, second = learned[processes]["at_random"], learned[processes]["once_more"]
+    for name, value in first["classifier"].items():
+        assert torch.equal(value, second["classifier"][name])
+    # All are of the second training, whichever process wrote into the folders first.
+    assert second["checkpoints"] == [f"checkpoint-{step}" for step in (12, 9, 6, 3)]
 
 
 @pytest.mark.parametrize("processes", [2, 3])

@@ -16,6 +16,7 @@ from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, Trai
 
 from lane_hf import LaneTrainer, RowTrainer, averaging_trainer
 from lane_hf.augmentation.collator import TokenView, ViewsCollator
+from lane_hf.checkpoint_folders import checkpoints
 from lane_hf.methods import method_of
 
 STAGES = ("aum", "cartography-easy")
@@ -87,6 +88,7 @@ def learn(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     except RuntimeError as error:
         return {"error": str(error), "processes": trainer.accelerator.num_processes}
     result: dict[str, Any] = {"processes": trainer.accelerator.num_processes, "classifier": weights_of(trainer.model)}
+    result["checkpoints"] = [path.name for path in checkpoints(folder)]
     result["parameters"] = sum(parameter.numel() for parameter in trainer.model_wrapped.parameters())
     if isinstance(trainer, RowTrainer):
         loss = logged(trainer, "loss_ce") or logged(trainer, "loss_method")
