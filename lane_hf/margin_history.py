@@ -1,13 +1,17 @@
 """MarginHistory: the margin of every row in every epoch, on disk."""
 
+import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+from transformers import TrainerState, TrainingArguments
 
 from .row_ids import PADDING_ID
 
 MARGINS_FILE = "_report/margins.npy"  # in a run's folder; the Hub client leaves out what begins with an underscore
+PARTIAL_FILE = "_report/margins.partial.npy"  # until training is done
 ROW_IDS_FILE = "row_ids.npy"
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -16,7 +20,8 @@ class MarginHistory:
     """A file of float16 margins, `[epochs, num_rows]`: 2 bytes a visit, none of them in memory.
 
     The file is an ordinary `.npy`; NaN stands where a row was not visited. Every batch is written when it is seen, so
-    that a kill loses nothing that was written before it, and a resumed run writes the same numbers once more.
+    that a kill loses nothing that was written before it, and a resumed run writes the same numbers once more. Until
+    training is done it is called `margins.partial.npy`: what an earlier run left stays as long as that run's table.
 
     Args:
         path: the file; its folder is made if needed.
@@ -28,21 +33,38 @@ class MarginHistory:
     Example:
         >>> history = MarginHistory("/tmp/margins.npy", epochs=2, num_rows=3)  # doctest: +SKIP
         >>> history.record(0, torch.tensor([2]), torch.tensor([-1.5]))  # doctest: +SKIP
+        >>> history.finish()  # doctest: +SKIP
     """
 
     def __init__(
         self, path: str | Path, epochs: int, num_rows: int, keep: bool = False, row_ids: np.ndarray | None = None
     ) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if row_ids is not None:
-            np.save(path.with_name(ROW_IDS_FILE), row_ids)
-        if keep and path.is_file():
-            self._margins = np.lib.format.open_memmap(path, mode="r+")
+        self._path, self._row_ids = Path(path), row_ids
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = self._path.with_name(Path(PARTIAL_FILE).name)
+        if keep and self._path.is_file() and not self._partial.is_file():
+            shutil.copyfile(self._path, self._partial)
+        if keep and self._partial.is_file():
+            self._margins = np.lib.format.open_memmap(self._partial, mode="r+")
             if self._margins.shape == (epochs, num_rows) and self._margins.dtype == np.float16:
                 return
-        self._margins = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(epochs, num_rows))
+        self._margins = np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.float16, shape=(epochs, num_rows))
         self._margins[:] = np.nan
+
+    @classmethod
+    def open(
+        cls, args: TrainingArguments, state: TrainerState, num_rows: int, row_ids: np.ndarray | None
+    ) -> "MarginHistory":
+        """Open the file of a run that takes its first step now, or goes on with an earlier one.
+
+        Args:
+            args: Trainer's arguments, with the folder of the run.
+            state: Trainer's state.
+            num_rows: number of rows of the training set.
+            row_ids: `[num_rows]` the user's names of the rows.
+        """
+        epochs, resumed = math.ceil(state.num_train_epochs), state.global_step > 0
+        return cls(Path(args.output_dir) / MARGINS_FILE, epochs, num_rows, resumed, row_ids)
 
     def record(self, epoch: int, row_ids: Tensor, margins: Tensor) -> None:
         """Write the margins of a batch.
@@ -57,3 +79,14 @@ class MarginHistory:
         ids, values = row_ids.cpu(), margins.detach().float().clamp(-_LARGEST, _LARGEST).cpu()
         counted = ids != PADDING_ID
         self._margins[epoch, ids[counted].numpy()] = values[counted].numpy()
+
+    def finish(self) -> None:
+        """Put the file in its place, because training is done; nothing can be recorded after."""
+        self._margins.flush()
+        del self._margins  # some systems rename no file that is open
+        names = self._path.with_name(ROW_IDS_FILE)
+        if self._row_ids is None:
+            names.unlink(missing_ok=True)
+        else:
+            np.save(names, self._row_ids)
+        self._partial.replace(self._path)

@@ -2,10 +2,8 @@
 
 import copy
 import inspect
-import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +24,7 @@ from .checks import (
 )
 from .errors import InputError
 from .heads import base_classifier, names_of_labels
-from .margin_history import MARGINS_FILE, MarginHistory
+from .margin_history import MarginHistory
 from .method_config import MethodConfig
 from .networks import OwnState, num_labels_of
 from .replaced import replaced
@@ -254,10 +252,7 @@ class RowTrainer(AveragingTrainer):
         self.row_statistics.record(observation)
         if self.args.margin_history and self.is_world_process_zero():
             if self._history is None:
-                epochs, resumed = math.ceil(self.state.num_train_epochs), self.state.global_step > 0
-                path = Path(self.args.output_dir) / MARGINS_FILE
-                num_rows = len(self.row_statistics)
-                self._history = MarginHistory(path, epochs, num_rows, resumed, self._user_row_ids)
+                self._history = MarginHistory.open(self.args, self.state, len(self.row_statistics), self._user_row_ids)
             self._history.record(self._epoch, observation.row_ids, observation.margins)
 
     def gather(self, columns: Sequence[Tensor], rows: StepRows) -> tuple[Tensor, ...]:
@@ -323,6 +318,13 @@ class RowTrainer(AveragingTrainer):
                 "the margins (this is said once). Lower the learning rate, or train in bf16 or fp32 instead of fp16",
                 stacklevel=2,
             )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train like [`ResumableTrainer.train`], and put the margin history in its place."""
+        outcome = super().train(*args, **kwargs)
+        if self._history is not None:
+            self._history.finish()
+        return outcome
 
     # ---- State in checkpoints ----
 

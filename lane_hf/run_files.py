@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import InputError
 from .hub.card_facts import EMISSIONS_FILE, hardware_in_words
-from .margin_history import MARGINS_FILE, ROW_IDS_FILE
+from .margin_history import MARGINS_FILE, PARTIAL_FILE, ROW_IDS_FILE
 from .methods import METHODS
 from .report import REPORT_FILE
 from .run_arguments import DataArguments, ModelArguments, RunConfig
@@ -52,7 +52,7 @@ def remove_earlier(output_dir: Path, config: RunConfig, emissions: int | None) -
     if emissions_noted(output_dir) == emissions:
         stale.append(EMISSIONS_FILE)
     if not config.margin_history:
-        stale += [MARGINS_FILE, str(Path(MARGINS_FILE).with_name(ROW_IDS_FILE))]
+        stale += [MARGINS_FILE, PARTIAL_FILE, str(Path(MARGINS_FILE).with_name(ROW_IDS_FILE))]
     for name in stale:
         (output_dir / name).unlink(missing_ok=True)
 

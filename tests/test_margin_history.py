@@ -31,23 +31,48 @@ def test_what_is_recorded_is_in_the_file(tmp_path: Path) -> None:
     history.record(0, torch.tensor([2, -1, 0]), torch.tensor([1.5, 9.0, -2.0]))
     history.record(1, torch.tensor([2, 3]), torch.tensor([1e9, -1e9]))
     history.record(2, torch.tensor([1]), torch.tensor([7.0]))  # an epoch more than was planned
+    history.finish()
     largest, nan = float(np.finfo(np.float16).max), np.nan
     np.testing.assert_array_equal(np.load(path), [[-2.0, nan, 1.5, nan], [nan, nan, largest, -largest]])
     assert path.stat().st_size == 2 * 2 * 4 + 128  # 2 bytes a visit, and the header
 
 
-def test_an_earlier_file_is_kept_only_if_asked_for_and_of_the_same_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize("done", [False, True])
+def test_an_earlier_file_is_kept_only_if_asked_for_and_of_the_same_shape(tmp_path: Path, done: bool) -> None:
     path = tmp_path / "margins.npy"
-    MarginHistory(path, 2, 3).record(0, torch.tensor([0]), torch.tensor([1.0]))
-    MarginHistory(path, 2, 3, keep=True).record(1, torch.tensor([1]), torch.tensor([2.0]))
-    assert np.load(path)[0, 0] == 1.0
-    assert np.load(path)[1, 1] == 2.0
-    MarginHistory(path, 2, 4, keep=True)
+    first = MarginHistory(path, 2, 3)
+    first.record(0, torch.tensor([0]), torch.tensor([1.0]))
+    if done:
+        first.finish()
+    second = MarginHistory(path, 2, 3, keep=True)
+    second.record(1, torch.tensor([1]), torch.tensor([2.0]))
+    second.finish()
+    np.testing.assert_array_equal(np.load(path), [[1.0, np.nan, np.nan], [np.nan, 2.0, np.nan]])
+    wider = MarginHistory(path, 2, 4, keep=True)
+    wider.finish()
     assert np.load(path).shape == (2, 4)
     assert np.isnan(np.load(path)).all()
     MarginHistory(path, 2, 4).record(0, torch.tensor([0]), torch.tensor([1.0]))
-    MarginHistory(path, 2, 4)
+    MarginHistory(path, 2, 4).finish()
     assert np.isnan(np.load(path)).all()
+
+
+def test_what_is_there_stays_until_training_is_done(tmp_path: Path) -> None:
+    first = MarginHistory(tmp_path / "margins.npy", 1, 2, row_ids=np.array([7, 8]))
+    first.record(0, torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["margins.partial.npy"]
+    first.finish()
+    second = MarginHistory(tmp_path / "margins.npy", 1, 3, row_ids=np.array([9, 10, 11]))
+    second.record(0, torch.tensor([0]), torch.tensor([5.0]))
+    assert np.load(tmp_path / "margins.npy").tolist() == [[1.0, 2.0]]
+    assert np.load(tmp_path / "row_ids.npy").tolist() == [7, 8]
+    second.finish()
+    assert np.load(tmp_path / "margins.npy").shape == (1, 3)
+    assert np.load(tmp_path / "row_ids.npy").tolist() == [9, 10, 11]
+    assert {path.name for path in tmp_path.iterdir()} == {"margins.npy", "row_ids.npy"}
+    # Rows without names of their own leave none of earlier ones behind.
+    MarginHistory(tmp_path / "margins.npy", 1, 3).finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["margins.npy"]
 
 
 @pytest.mark.parametrize("kind", [RowTrainer, LaneTrainer], ids=["row", "lane"])

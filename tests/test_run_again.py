@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from job import Job
@@ -19,13 +20,16 @@ def interrupt(*_: Any, **__: Any) -> None:
 
 
 def test_a_run_that_is_interrupted_leaves_the_earlier_one_as_it_was(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"train_file": job.data(), "test_file": job.data("test.csv", 8)}
+    files = {"train_file": job.data(), "test_file": job.data("test.csv", 8), "margin_history": True}
     assert job(**files, seed=1).status == 0
     before = read_run(job.output_dir)
-    monkeypatch.setattr(LaneTrainer, "train", interrupt)
+    monkeypatch.setattr(LaneTrainer, "log", interrupt)  # when the first steps were taken
     with pytest.raises(KeyboardInterrupt):
         job(**files, seed=2)
     after = read_run(job.output_dir)
+    assert before.margins is not None
+    np.testing.assert_array_equal(after.margins, before.margins)
+    assert (job.output_dir / "_report/margins.partial.npy").exists()
     assert after.settings["RunConfig"]["seed"] == 1
     assert after.settings == before.settings
     assert after.metrics == before.metrics
@@ -68,6 +72,10 @@ def test_a_run_that_is_done_replaces_all_results_of_the_earlier_one(job: Job) ->
     assert record.margins is None
     assert not [name for name in record.metrics if name.startswith("test_")]
     assert not (job.output_dir / "predictions.csv").exists()
+    # What a third one left when it was interrupted goes with the results of the fourth.
+    (job.output_dir / "_report/margins.partial.npy").touch()
+    assert job(train_file=train, seed=4).status == 0
+    assert not (job.output_dir / "_report/margins.partial.npy").exists()
 
 
 def test_what_was_not_done_yet_is_not_left_of_the_earlier_run(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
