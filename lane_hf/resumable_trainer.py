@@ -1,7 +1,9 @@
 """ResumableTrainer: a Trainer whose checkpoints hold further state, and are whole or refused."""
 
 import errno
+import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers.trainer import TRAINER_STATE_NAME
 
 from .checkpoint import check_state, load_state, save_state
-from .checkpoint_folders import checkpoints, clear_earlier, set_aside, take_up
+from .checkpoint_folders import checkpoints, go_on_from, is_earlier, remove_if_earlier, set_aside, stages
 from .display import first_line
 from .errors import CheckpointError, InputError
 from .fingerprint import Fingerprint, fingerprint
@@ -47,6 +50,7 @@ class ResumableTrainer(HubTrainer):
     """
 
     _fingerprint: Fingerprint | None = None
+    _run_dir: Path  # of a search's trial, it is not output_dir
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,13 +97,58 @@ class ResumableTrainer(HubTrainer):
         if resume_from_checkpoint and self.train_dataset is not None:
             check_checkpoint(resume_from_checkpoint)
             check_state(resume_from_checkpoint, self.facts(), self.dataset_fingerprint())
-        if self.args.should_save:
-            with disk_errors_named(f"a mark in the checkpoints of {self.args.output_dir}", self.args.output_dir):
-                if resume_from_checkpoint:
-                    take_up(resume_from_checkpoint)
-                else:
-                    set_aside(self.args.output_dir)
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _init_training_state(self, *args: Any) -> tuple[int, int]:
+        begun: tuple[int, int] = super()._init_training_state(*args)
+        resume_from_checkpoint, trial = args[-2:]
+        self._run_dir = Path(self._get_output_dir(trial))
+        if resume_from_checkpoint is not None:
+            self._find_best_beside(Path(resume_from_checkpoint))
+        return begun
+
+    def _find_best_beside(self, checkpoint: Path) -> None:
+        """Look for the best checkpoint so far beside the one gone on from, wherever the folder has been moved."""
+        noted = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")).get("best_model_checkpoint")
+        best = None if noted is None else checkpoint.parent / Path(noted).name
+        if best is not None and best.is_dir() and is_earlier(best) == is_earlier(checkpoint):
+            self.state.best_model_checkpoint = str(best)
+            return
+        # Trainer would take a folder with the number of the best step, whosoever it is.
+        self.state.best_model_checkpoint = self.state.best_global_step = None
+        if best is None:
+            return
+        self.state.best_metric = None
+        if self.args.load_best_model_at_end:
+            warnings.warn(
+                f"the best model before {checkpoint} is not there any more ({best}): at the end the best of those "
+                "that follow is loaded",
+                stacklevel=2,
+            )
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        # Now that nothing is refused any more.
+        if self.args.should_save:
+            with disk_errors_named(f"a mark in the checkpoints of {self._run_dir}", self._run_dir):
+                if resume_from_checkpoint is None:
+                    set_aside([*checkpoints(self._run_dir), *self._foreign_stages()])
+                else:
+                    go_on_from(resume_from_checkpoint, self.state.best_model_checkpoint, self._run_dir)
+                    if self.state.best_global_step:  # the best one may lie elsewhere
+                        remove_if_earlier(self._run_dir / f"checkpoint-{self.state.best_global_step}")
+        return prepared
+
+    def _foreign_stages(self) -> list[Path]:
+        """Return the folders of stages that are not of this training when it begins anew."""
+        return stages(self._run_dir)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_best: bool = super()._determine_best_metric(metrics, trial)
+        if is_best and self.args.should_save:
+            # Trainer takes a folder with the number of the best step for the best model, whether it saves it or not.
+            remove_if_earlier(self._run_dir / f"checkpoint-{self.state.global_step}")
+        return is_best
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         with _damage_is_named(resume_from_checkpoint, "the weights"):
@@ -155,7 +204,7 @@ class ResumableTrainer(HubTrainer):
         try:
             with disk_errors_named(str(folder), run_dir, except_folder=folder):
                 if self.args.should_save:
-                    clear_earlier(folder)
+                    remove_if_earlier(folder)
                 self.accelerator.wait_for_everyone()  # others write into it as well
                 super()._save_checkpoint(model, trial)
         except CheckpointError:

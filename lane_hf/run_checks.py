@@ -9,7 +9,7 @@ import torch
 from transformers import SchedulerType, Trainer, get_scheduler
 from transformers.training_args import OptimizerNames
 
-from .checkpoint_folders import checkpoints
+from .checkpoint_folders import checkpoints, stages
 from .display import first_line, quoted
 from .errors import InputError
 from .metrics import METRICS
@@ -64,7 +64,7 @@ def _warn_of_loss(folder: Path, done: bool) -> None:
             stacklevel=3,
         )
         return
-    found = (path for each in (folder, *sorted(folder.glob("stage-*"))) for path in checkpoints(each))
+    found = (path for each in (folder, *stages(folder)) for path in checkpoints(each))
     whole = next((path for path in found if what_is_missing(path) is None), None)
     if whole is not None:
         warnings.warn(

@@ -30,7 +30,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from ..checkpoint import STATE_FILE, check_state, load_state, save_state
-from ..checkpoint_folders import checkpoints, set_aside
+from ..checkpoint_folders import checkpoints, is_earlier, set_aside, stages
 from ..displays import displays_of, show_with
 from ..errors import InputError
 from ..heads import names_of_labels
@@ -187,11 +187,12 @@ class StagedTrainer(RowTrainer):
         """
         if (args and args[0] is not None) or kwargs.get("trial") is not None:
             raise InputError("hyper-parameter search over a method with several stages is not supported")
+        self.args.check_fields()  # before anything is removed
         folders = [Path(self.args.output_dir) / f"stage-{number + 1}" for number in range(self.number_of_scorers)]
         if resume_from_checkpoint is True:
             self.check_resumable(self.args.output_dir)
         elif not resume_from_checkpoint:
-            self._clear(folders)
+            self._clear()
         self.model.to("cpu")  # it only takes room until the last stage makes it anew
         spent = [self._score(number, folder, resume_from_checkpoint) for number, folder in enumerate(folders, start=1)]
         scorers = [each.scorer for each in spent]
@@ -213,16 +214,24 @@ class StagedTrainer(RowTrainer):
     @classmethod
     def check_resumable(cls, output_dir: str | Path) -> None:
         """Raise `InputError` unless a run in this folder can go on, in whichever stage."""
-        if not any((path / STATE_FILE).is_file() or checkpoints(path) for path in Path(output_dir).glob("stage-*")):
-            last_whole_checkpoint(output_dir)
+        begun = [path for path in stages(output_dir) if not is_earlier(path)]
+        if not any((path / STATE_FILE).is_file() or checkpoints(path) for path in begun):
+            last = last_whole_checkpoint(output_dir)
+            raise InputError(
+                f"cannot resume from {last}: the training that began last in {output_dir} has no stages, so it is of "
+                "another method. Give that, or leave resume_from_checkpoint out"
+            )
 
-    def _clear(self, folders: list[Path]) -> None:
+    def _clear(self) -> None:
         """Remove what an earlier run has left: going on with it by mistake would mix two runs."""
         if self.args.should_save:
-            set_aside(self.args.output_dir)
-            for folder in folders:
+            set_aside(checkpoints(self.args.output_dir))
+            for folder in stages(self.args.output_dir):
                 shutil.rmtree(folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+
+    def _foreign_stages(self) -> list[Path]:
+        return []  # this trainer's own are done when its last stage begins
 
     def _score(self, number: int, folder: Path, resume: str | bool | None) -> _Scored:
         """Return a scoring run's trainer when it is done, be it now or in an earlier run."""

@@ -1,17 +1,19 @@
 """A folder that is used twice: what an earlier training has left there is neither mixed in nor gone on from."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from tiny import make_model
-from training import assert_same_weights, make_trainer
+from training import assert_same_weights, dataset_for, make_trainer
 from transformers import TrainerCallback
 
 from lane_hf import InputError, LaneTrainer
 from lane_hf.baselines import CartographyConfig, CartographyTrainer
-from lane_hf.checkpoint_folders import checkpoints
+from lane_hf.checkpoint_folders import checkpoints, is_earlier, stages
 from lane_hf.resume import last_whole_checkpoint, what_is_missing
 
 SAVING: dict[str, Any] = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 5}
@@ -32,6 +34,31 @@ class KillAt(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self.step:
             raise KilledError
+
+
+class Best:
+    """Scores a model better the nearer the evaluation is to one of them."""
+
+    def __init__(self, best: int, done: int = 0) -> None:
+        self.best, self.number = best, done
+
+    def __call__(self, prediction: Any) -> dict[str, float]:
+        self.number += 1
+        return {"nearness": 1 / (1 + abs(self.number - self.best))}
+
+
+def choosing(folder: Path, best: int, done: int = 0, **changes: Any) -> Any:
+    """Return a trainer that evaluates every 4 steps and loads the best model."""
+    settings = {"eval_strategy": "steps", "eval_steps": 4, "save_steps": 4, "metric_for_best_model": "nearness"}
+    return trainer_in(
+        folder,
+        **{**settings, "load_best_model_at_end": True, "eval_dataset": dataset_for("bert", 16, seed=5), **changes},
+        compute_metrics=Best(best, done),
+    )
+
+
+def raise_killed(*_: Any) -> None:
+    raise KilledError
 
 
 def trainer_in(folder: Path, kind: str = "lane", **changes: Any) -> Any:
@@ -106,10 +133,7 @@ def test_no_file_of_an_earlier_checkpoint_stays_in_a_new_one(tmp_path: Path, mon
     assert what_is_missing(folder) is None
     second = trainer_in(tmp_path)
 
-    def killed(output_dir: str) -> None:
-        raise KilledError
-
-    monkeypatch.setattr(second, "_save_optimizer_and_scheduler", killed)
+    monkeypatch.setattr(second, "_save_optimizer_and_scheduler", raise_killed)
     kill(second)  # when the model was written, and no more
     assert what_is_missing(folder) is not None
     assert not (folder / "optimizer.pt").exists()
@@ -133,6 +157,159 @@ def test_a_folder_whose_clearing_was_cut_short_is_still_of_the_earlier_training(
     kill(second)
     assert len(removed) == 3
     assert checkpoints(tmp_path) == []
+
+
+def test_the_best_model_is_never_that_of_an_earlier_training(tmp_path: Path) -> None:
+    trainer_in(tmp_path / "used", save_steps=4).train()
+    # The best evaluation of the second is after step 4, where it saves nothing.
+    second = choosing(tmp_path / "used", best=1, save_steps=8, learning_rate=5e-4)
+    second.train()
+    alone = choosing(tmp_path / "alone", best=1, save_steps=8, learning_rate=5e-4)
+    alone.train()
+    assert second.state.best_model_checkpoint == alone.state.best_model_checkpoint is None
+    assert_same_weights(second.model, alone.model)
+
+
+def test_a_second_search_does_not_take_the_best_model_of_the_first(tmp_path: Path) -> None:
+    def search(folder: Path, save_steps: int) -> Any:
+        found = []
+
+        class Keep(TrainerCallback):
+            def on_train_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+                found.append({name: weights.clone() for name, weights in model.state_dict().items()})
+
+        trainer = choosing(
+            folder, best=1, save_steps=save_steps, num_train_epochs=1, model=None, callbacks=[Keep()],
+            model_init=lambda: make_model("bert", dropout=0.1),
+        )  # fmt: skip
+        trainer.hyperparameter_search(
+            lambda trial: {"learning_rate": trial.suggest_categorical("learning_rate", [1e-4 * save_steps])},
+            backend="optuna", n_trials=1, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0),
+        )  # fmt: skip
+        return found[0]
+
+    search(tmp_path / "used", 4)
+    second, alone = search(tmp_path / "used", 8), search(tmp_path / "alone", 8)
+    assert all(torch.equal(weights, alone[name]) for name, weights in second.items())
+
+
+def test_what_comes_after_a_named_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
+    kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(17)]))
+    kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(7)]), str(tmp_path / "checkpoint-4"))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-4"]
+    # What comes before it is its own.
+    kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(11)]), str(tmp_path / "checkpoint-4"))
+    kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(11)]), str(tmp_path / "checkpoint-8"))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-8", "checkpoint-4"]
+
+
+def test_a_named_checkpoint_of_an_earlier_training_leaves_nothing_of_the_later(tmp_path: Path) -> None:
+    first = trainer_in(tmp_path, save_steps=3)
+    first.train()
+    kill(trainer_in(tmp_path, save_steps=4, learning_rate=5e-4, callbacks=[KillAt(9)]))
+    kill(trainer_in(tmp_path, save_steps=3, callbacks=[KillAt(7)]), str(tmp_path / "checkpoint-6"))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-6"]
+    resumed = trainer_in(tmp_path, save_steps=3)
+    resumed.train(resume_from_checkpoint=True)
+    assert_same_weights(resumed.model, first.model)
+
+
+def test_a_checkpoint_of_another_folder_leaves_nothing_of_this_one(tmp_path: Path) -> None:
+    trainer_in(tmp_path / "old").train()
+    trainer_in(tmp_path / "new", learning_rate=5e-4).train()
+    kill(trainer_in(tmp_path / "new", callbacks=[KillAt(12)]), str(tmp_path / "old" / "checkpoint-10"))
+    assert checkpoints(tmp_path / "new") == []
+    assert len(checkpoints(tmp_path / "old")) == 5
+
+
+def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+    trainer_in(tmp_path, save_steps=6).train()
+    kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(9)]))
+    before = checkpoints(tmp_path)
+    with pytest.raises(InputError, match="Resume with the settings"):
+        trainer_in(tmp_path, auxiliary="none").train(resume_from_checkpoint=str(tmp_path / "checkpoint-24"))
+    assert checkpoints(tmp_path) == before
+    refused = trainer_in(tmp_path)
+    refused.args.weighting = "nonsense"
+    with pytest.raises(InputError, match="nonsense"):
+        refused.train()
+    assert checkpoints(tmp_path) == before
+
+
+def test_stages_that_are_refused_remove_nothing(tmp_path: Path) -> None:
+    trainer_in(tmp_path, "staged").train()
+    refused = trainer_in(tmp_path, "staged")
+    refused.args.select = "nonsense"
+    with pytest.raises(InputError, match="nonsense"):
+        refused.train()
+    assert [(path.name, is_earlier(path)) for path in stages(tmp_path)] == [("stage-1", False)]
+    assert checkpoints(tmp_path)
+
+
+def test_stages_of_an_earlier_training_are_not_gone_on_from(tmp_path: Path) -> None:
+    trainer_in(tmp_path, "staged").train()
+    kill(trainer_in(tmp_path, callbacks=[KillAt(3)]))
+    with pytest.raises(InputError, match=r"no checkpoint in .* of the training that began last"):
+        trainer_in(tmp_path, "staged").train(resume_from_checkpoint=True)
+    kill(trainer_in(tmp_path, callbacks=[KillAt(7)]))
+    with pytest.raises(
+        InputError, match=r"cannot resume from .*checkpoint-5: the training that began last .* no stage"
+    ):
+        trainer_in(tmp_path, "staged").train(resume_from_checkpoint=True)
+    trainer_in(tmp_path, "staged").train()
+    assert not is_earlier(tmp_path / "stage-1")
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "other place"])
+def test_the_best_model_is_found_where_the_folder_lies_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    expected = choosing(tmp_path / "whole", best=2)
+    expected.train()
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path / "place")
+    cut = choosing(Path("run"), best=2)
+    monkeypatch.setattr(cut, "_finalize_training", raise_killed)
+    kill(cut)  # after the last checkpoint
+    folder = tmp_path / how
+    if how == "moved":
+        shutil.move("run", folder)
+    elif how == "copied":
+        shutil.copytree("run", folder)
+        choosing(Path("run"), best=2, learning_rate=5e-4).train()
+    else:
+        monkeypatch.chdir(tmp_path)
+        folder = Path("place/run")
+    resumed = choosing(folder, best=2, done=6)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.best_model_checkpoint == str(folder / "checkpoint-8")
+    assert_same_weights(resumed.model, expected.model)
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+def test_the_best_model_of_an_earlier_training_belongs_to_its_checkpoints(tmp_path: Path, overwritten: bool) -> None:
+    kill(choosing(tmp_path, best=2, callbacks=[KillAt(18)]))
+    kill(trainer_in(tmp_path, save_steps=4, learning_rate=5e-4, callbacks=[KillAt(9 if overwritten else 3)]))
+    resumed = choosing(tmp_path, best=2, done=4)
+    if overwritten:
+        with pytest.warns(UserWarning, match="best model before .*checkpoint-16 is not there any more"):
+            resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-16"))
+        assert resumed.state.best_model_checkpoint == str(tmp_path / "checkpoint-20")
+    else:
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-16"))
+        assert resumed.state.best_model_checkpoint == str(tmp_path / "checkpoint-8")
+        assert not is_earlier(tmp_path / "checkpoint-8")
+
+
+def test_a_best_model_that_is_gone_is_said(tmp_path: Path) -> None:
+    kill(choosing(tmp_path, best=2, callbacks=[KillAt(18)]))
+    shutil.rmtree(tmp_path / "checkpoint-8")
+    resumed = choosing(tmp_path, best=2, done=4)
+    with pytest.warns(
+        UserWarning, match=r"best model before .*checkpoint-16 is not there any more \(.*checkpoint-8\)"
+    ):
+        resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.best_model_checkpoint == str(tmp_path / "checkpoint-20")
 
 
 def test_the_limit_counts_the_oldest_out(tmp_path: Path) -> None:
