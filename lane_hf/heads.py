@@ -17,11 +17,12 @@ def base_classifier(model: Any) -> Any:
 
 
 def names_of_labels(model: Any, num_labels: int) -> list[str] | None:
-    """Return the names of the labels, or None if the model's configuration does not name just these."""
+    """Return the names of the labels, or None if the model's configuration does not name each by one of its own."""
     names = getattr(getattr(base_classifier(model), "config", None), "id2label", None)
     if not names or len(names) != num_labels:
         return None
-    return [str(names[index]) for index in range(num_labels)]
+    shown = [str(names[index]) for index in range(num_labels)]
+    return shown if len(set(shown)) == num_labels else None
 
 
 def head_dropout(model: nn.Module) -> float:

@@ -4,7 +4,7 @@ A doubt about a label means little while the classifier does not give that label
 wrong, those that are right too, and weighted down they are never learned. So doubts count only as far as a label is
 learned: with shares over all rows,
 
-    learned_y = min(1, share of rows that are predicted as y / share of rows whose label y is believed),
+    learned_y = min(1, share of rows that are predicted as y / share of rows whose label y is believed, at least one),
     w_i <- 1 - learned_y (1 - w_i)        for the rows i with the given label y.
 
 Rare labels need it most. Of 10,000 comments with 40% wrong labels, a label with 40 rows has 150 wrong ones; without
@@ -100,23 +100,31 @@ class LearnedLabels:
         self._epoch = int(state["epoch"])
 
 
-def learned_shares(predicted: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
+def learned_shares(predicted: Tensor, weights: Tensor, labels: Tensor, visits: Tensor | None = None) -> Tensor:
     """Return how far each label is learned, as at the top of this file.
 
     Args:
         predicted: `[K]` how often each label was predicted.
         weights: `[N]` how far the label of each row is believed, in [0, 1].
         labels: `[N]` given labels.
+        visits: `[N]` how often each row was visited. A sampler that shows the rows of rare labels more often has more
+            of them predicted, too. Where no two differ by more than one, as when each row is visited once an epoch,
+            they count alike.
 
     Returns:
-        `[K]` float32 in [0, 1]; 1 for labels that no row has or is believed to have, and if nothing was predicted.
+        `[K]` float32 in [0, 1]; 1 for labels that no row has, and if nothing was predicted.
 
     Example:
         >>> learned_shares(torch.tensor([3.0, 1.0]), torch.ones(4), torch.tensor([0, 0, 1, 1]))
         tensor([1.0000, 0.5000])
     """
     predicted = predicted.double()
-    believed = torch.zeros_like(predicted).index_add_(0, labels, weights.double())
+    weights = weights.double()
+    if visits is not None and len(visits) and visits.max() > visits.min() + 1:
+        weights = weights * (visits / visits.double().mean())
+    believed = torch.zeros_like(predicted).index_add_(0, labels, weights)
+    # At least one row: else a label that is doubted wholly would count as learned, and its rows be lost for ever.
+    believed = torch.where(torch.bincount(labels, minlength=len(predicted)) > 0, believed.clamp_min(1.0), believed)
     got, expected = predicted / predicted.sum(), believed / max(len(labels), 1)
     shares = torch.where(expected > 0, got / expected, 1.0)
     return shares.nan_to_num(1.0).clamp(0, 1).float()

@@ -84,15 +84,16 @@ class Transitions(NamedTuple):
         return (ours / theirs).log().float()
 
 
-def uniform_transitions(rate: Tensor, num_labels: int) -> Transitions:
+def uniform_transitions(rate: Tensor, num_labels: int, of: int | None = None) -> Transitions:
     """Return T of noise without any direction.
 
     Args:
         rate: share of wrong labels, float64 without dimensions.
-        num_labels: number K of labels, at least 2.
+        num_labels: number of labels that rows have, at least 2.
+        of: number K of labels of the classifier, if it has more.
     """
     none = torch.zeros(0, dtype=torch.int64, device=rate.device)
-    return Transitions(rate / (num_labels - 1), none, none.double(), (1 - rate).expand(num_labels))
+    return Transitions(rate / (num_labels - 1), none, none.double(), (1 - rate).expand(of or num_labels))
 
 
 @torch.no_grad()
@@ -106,6 +107,8 @@ def count_transitions(
     earlier: Transitions | None = None,
 ) -> Transitions:
     """Count T, as at the top of this file.
+
+    Wrong labels are among those that some row has: what else the classifier has labels for takes none of the noise.
 
     Args:
         doubts: `[N]` probability that the given label is wrong. Where the noise has no direction, they are its rate.
@@ -126,28 +129,31 @@ def count_transitions(
         >>> noise.of(torch.tensor([0, 1, 0]), torch.tensor([1, 2, 0])).round(decimals=2).tolist()
         [0.36, 0.36, 0.64]
     """
+    used = len(torch.unique(labels))
+    if used <= 2:  # noqa: PLR2004
+        return uniform_transitions(doubts.double().mean(), max(used, 2), of=num_labels)
     pairs, counts = torch.unique(preferred * num_labels + labels, return_counts=True)
     given = others * num_labels + labels
     before = pairs[:0] if earlier is None else earlier.pairs
-    uniform = _rate_of_the_rest(doubts, given, before, num_labels)
+    uniform = _rate_of_the_rest(doubts, given, before, used)
     directed, rates = _Table(pairs, counts.double(), num_labels).directed(above=uniform)
     pairs, rates = pairs[directed], rates[directed]
     if earlier is not None:
         pairs, rates = _highest(torch.cat([pairs, before]), torch.cat([rates, earlier.rates]))
-    uniform = _rate_of_the_rest(doubts, given, pairs, num_labels)
+    uniform = _rate_of_the_rest(doubts, given, pairs, used)
     rates = torch.maximum(rates, uniform)
     true = pairs // num_labels
-    without = num_labels - 1 - _sums(torch.ones_like(rates), true, num_labels)
+    without = used - 1 - _sums(torch.ones_like(rates), true, num_labels)
     kept = 1 - _sums(rates, true, num_labels) - uniform * without
     return Transitions(uniform, pairs, rates, kept.clamp_min(_LEAST_KEPT))
 
 
-def _rate_of_the_rest(doubts: Tensor, given: Tensor, directed: Tensor, num_labels: int) -> Tensor:
+def _rate_of_the_rest(doubts: Tensor, given: Tensor, directed: Tensor, used: int) -> Tensor:
     """Return the rate u between two labels, from the doubts of the rows whose pair has no direction."""
     doubts = doubts.double()
     if len(directed):
         doubts = torch.where(_find(directed, given)[1], 0.0, doubts)
-    return doubts.mean() / (num_labels - 1)
+    return doubts.mean() / (used - 1)
 
 
 def _highest(pairs: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:

@@ -126,7 +126,7 @@ def _transitions(
     earlier: Transitions | None = None,
 ) -> Transitions:
     if others is None:
-        return uniform_transitions(doubts.double().mean(), num_labels)
+        return uniform_transitions(doubts.double().mean(), max(len(torch.unique(labels)), 2), of=num_labels)
     preferred = torch.where(margins >= 0, labels, others)
     return count_transitions(doubts, preferred, labels, others, num_labels, earlier=earlier)
 

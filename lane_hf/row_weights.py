@@ -172,7 +172,8 @@ class RowWeights:
         """Return how far each label is learned, `[K]` in main memory, by the weights `[num_rows]` of all rows."""
         labels = statistics.labels.cpu()
         seen = labels >= 0
-        return learned_shares(self._learned.predicted(), weights.cpu()[seen], labels[seen])
+        visits = statistics.visits.cpu()[seen]
+        return learned_shares(self._learned.predicted(), weights.cpu()[seen], labels[seen], visits)
 
     def _waiting(self, weights: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
         return wait_for_labels(weights, labels, shares) if self._config.wait_for_labels else weights

@@ -17,6 +17,8 @@ def test_names_of_labels_are_those_of_the_configuration_if_it_has_one_for_each()
     model.config.id2label = {0: "no", 1: 7}
     assert names_of_labels(model, 2) == ["no", "7"]
     assert names_of_labels(model, 3) is None
+    model.config.id2label = {0: "no", 1: "no"}  # numbers tell them apart
+    assert names_of_labels(model, 2) is None
     assert names_of_labels(nn.Linear(2, 2), 2) is None
 
 

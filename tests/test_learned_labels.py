@@ -67,7 +67,8 @@ def slow_shares(predicted: list[float], weights: list[float], labels: list[int])
     """Each label's share of the predictions, over its share of the believed rows."""
     shares = []
     for label, number in enumerate(predicted):
-        believed = sum(weight for weight, own in zip(weights, labels, strict=True) if own == label) / len(labels)
+        own = [weight for weight, given in zip(weights, labels, strict=True) if given == label]
+        believed = max(1.0, sum(own)) / len(labels) if own else 0.0
         share = number / sum(predicted) if sum(predicted) else 1.0
         shares.append(min(1.0, share / believed) if believed > 0 and sum(predicted) else 1.0)
     return shares
@@ -94,6 +95,35 @@ def test_a_label_that_is_never_predicted_keeps_its_rows() -> None:
     labels, weights = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([1.0, 0.1, 1.0, 0.2, 0.0])
     shares = learned_shares(torch.tensor([5.0, 0.0]), weights, labels)
     assert wait_for_labels(weights, labels, shares).tolist() == pytest.approx([1.0, 0.1, 1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("doubt", [1.0, 1 - 1e-9])
+def test_a_label_that_is_doubted_wholly_and_never_predicted_is_not_learned(doubt: float) -> None:
+    labels, weights = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([1, 1, 1, 1 - doubt, 1 - doubt]).double()
+    shares = learned_shares(torch.tensor([5.0, 0.0]), weights, labels)
+    assert shares.tolist() == [1.0, 0.0]
+    assert wait_for_labels(weights, labels, shares).tolist() == [1.0] * 5
+
+
+def test_rows_count_as_often_as_they_were_shown() -> None:
+    """By a sampler that shows both labels alike: of the predictions a half is of each, though not of the rows."""
+    labels = torch.tensor([0] * 9 + [1])
+    visits = torch.tensor([2] * 9 + [18])
+    weights = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 0.5, 0.5, 1])
+    alike = learned_shares(torch.tensor([16.0, 18.0]), weights, labels, visits)
+    assert alike.tolist() == [1.0, 1.0]
+    assert learned_shares(torch.tensor([16.0, 18.0]), weights, labels).tolist() != alike.tolist()
+    # By the definition, with each row as often as it was visited.
+    repeated = learned_shares(
+        torch.tensor([9.0, 27.0]), weights.repeat_interleave(visits), labels.repeat_interleave(visits)
+    )
+    assert torch.equal(learned_shares(torch.tensor([9.0, 27.0]), weights, labels, visits), repeated)
+
+
+def test_the_first_batch_of_an_epoch_makes_no_difference() -> None:
+    labels, weights, predicted = torch.tensor([0, 0, 1]), torch.tensor([0.9, 0.2, 0.8]), torch.tensor([1.0, 2.0])
+    shares = learned_shares(predicted, weights, labels, torch.tensor([3, 2, 2]))
+    assert torch.equal(shares, learned_shares(predicted, weights, labels))
 
 
 def test_a_state_goes_on_as_it_was_and_belongs_to_its_number_of_labels() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lane_hf.noise_direction import Transitions, count_transitions, uniform_transitions
+from lane_hf.noise_probability import estimate_noise
 
 
 def dense(noise: Transitions, size: int) -> np.ndarray:
@@ -34,6 +35,7 @@ def counted_by_loops(
     table = np.zeros((size, size))
     for k, y in zip(preferred, labels, strict=True):
         table[k, y] += 1
+    used = len(set(labels))
     scaled = table + 1 / size
     target = scaled.sum(axis=0)
     rows, columns = np.ones(size), np.ones(size)
@@ -43,12 +45,12 @@ def counted_by_loops(
         for y in range(size):
             columns[y] = target[y] / sum(scaled[k, y] * rows[k] for k in range(size))
     level = NormalDist().inv_cdf(1 - 0.5 / (size * (size - 1)))
-    uniform = sum(doubts) / len(doubts) / (size - 1)
+    uniform = sum(doubts) / len(doubts) / (used - 1)
     rates = {}
     for k in range(size):
         for y in range(size):
             both = table[k, y] + table[y, k]
-            if k == y or table[k, y] == 0:
+            if k == y or table[k, y] == 0 or used == 2:
                 continue
             there, back = rows[k] * columns[y], rows[y] * columns[k]
             share = back / (there + back)
@@ -58,12 +60,14 @@ def counted_by_loops(
             if surplus > level * math.sqrt(both * share * (1 - share)) and left > uniform and rate > 0:
                 rates[k, y] = max(rate, left)
     rest = [doubt for doubt, s, y in zip(doubts, others, labels, strict=True) if (s, y) not in rates]
-    uniform = sum(rest) / len(doubts) / (size - 1)
+    uniform = sum(rest) / len(doubts) / (used - 1)
     result = np.full((size, size), uniform)
     for pair, rate in rates.items():
         result[pair] = max(rate, uniform)
     for k in range(size):
-        result[k, k] = max(0.1, 1 - sum(result[k, y] for y in range(size) if y != k))
+        others_of_k = used - 1 - sum(true == k for true, _ in rates)
+        directed = sum(result[pair] for pair in rates if pair[0] == k)
+        result[k, k] = max(0.1, 1 - directed - others_of_k * uniform)
     return result
 
 
@@ -80,6 +84,37 @@ def test_it_is_counted_as_written(seed: int, size: int, directed: bool) -> None:
     arguments = [torch.from_numpy(array) for array in (doubts, preferred, labels, others)]
     expected = counted_by_loops(*(array.tolist() for array in (doubts, preferred, labels, others)), size)
     np.testing.assert_allclose(dense(count_transitions(*arguments, size), size), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "table", [[[734, 0], [65, 40]], [[800, 0], [150, 50]], [[902, 0], [26, 72]], [[5, 0], [1, 9]]]
+)
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_pair_that_never_turns_round_is_no_direction_of_two_labels(table: list[list[int]], size: int) -> None:
+    """Nor where the classifier has a third label, which no row has."""
+    preferred, labels = rows_of(np.array(table))
+    doubts = torch.full((len(labels),), 0.1)
+    noise = count_transitions(doubts, preferred, labels, 1 - labels, size)
+    assert len(noise.pairs) == 0
+    assert noise.uniform.item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("more", [1, 30])
+def test_no_wrong_label_is_one_that_no_row_has(more: int) -> None:
+    """A head may have more labels than the data; only what counts as chance is another then."""
+    generator = torch.Generator().manual_seed(0)
+    labels, others, preferred = (torch.randint(0, 4, (300,), generator=generator) for _ in range(3))
+    preferred = torch.where(labels == 1, 0, preferred)
+    doubts = torch.rand(300, generator=generator)
+    own, wide = (count_transitions(doubts, preferred, labels, others, size) for size in (4, 4 + more))
+    assert len(own.pairs)
+    assert wide.uniform.item() == pytest.approx(own.uniform.item(), rel=0.3)
+    rows = torch.arange(400) % 4
+    margins, q = torch.where(torch.arange(400) < 40, -3.0, 3.0), torch.where(torch.arange(400) < 40, 0.1, 0.9)
+    others = (rows + 1 + torch.arange(400) // 4 % 3) % 4
+    found = [estimate_noise(margins, q, rows, size, others).probability for size in (4, 4 + more)]
+    assert found[0][:40].min() > 0.5
+    torch.testing.assert_close(*found)
 
 
 def rows_of(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

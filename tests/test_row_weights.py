@@ -32,6 +32,10 @@ class Known(NamedTuple):
 
     labels: Tensor
 
+    @property
+    def visits(self) -> Tensor:
+        return (self.labels >= 0).int()
+
 
 def make_buffer(averages: list[float] = AVERAGES, unseen: int = 1) -> AlmBuffer:
     """A buffer that holds these averages, and some rows more that were never seen."""

@@ -79,7 +79,8 @@ def uniform_selection(divergences: Tensor, labels: Tensor, num_labels: int) -> T
     if threshold > _MOST_DIVERGENT:
         threshold = threshold - (threshold - known.min()) / _LOWERING
     share = (known < threshold).double().mean()
-    each = max(1, round(float(share) * len(known) / num_labels))
+    used = max(1, len(torch.unique(labels[seen])))  # a classifier may have labels that no row has
+    each = max(1, round(float(share) * len(known) / used))
     # By label, and within a label by divergence: the place in its label decides.
     order = torch.argsort(divergences.nan_to_num(math.inf), stable=True)
     order = order[torch.argsort(labels[order], stable=True)]

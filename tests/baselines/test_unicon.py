@@ -51,7 +51,8 @@ def slow_selection(divergences: list[float], labels: list[int], num_labels: int)
     threshold = sum(known) / len(known)
     if threshold > 0.7:
         threshold -= (threshold - min(known)) / 5
-    each = max(1, round(sum(d < threshold for d in known) / len(known) * len(known) / num_labels))
+    used = len({given for given, divergence in zip(labels, divergences, strict=True) if not math.isnan(divergence)})
+    each = max(1, round(sum(d < threshold for d in known) / len(known) * len(known) / used))
     picked = [False] * len(divergences)
     for label in range(num_labels):
         own = [row for row, given in enumerate(labels) if given == label and not math.isnan(divergences[row])]
@@ -85,6 +86,13 @@ def test_a_label_with_fewer_rows_than_its_share_gives_all_and_no_row_twice() -> 
     picked = uniform_selection(divergences, labels, 2)
     assert int(picked[:100].sum()) == 25  # half of the share of rows below the mean
     assert bool(picked[100])
+
+
+def test_labels_that_no_row_has_take_no_share() -> None:
+    divergences, labels = torch.cat([torch.full((60,), 0.1), torch.full((20,), 0.6)]), torch.arange(80) % 2
+    picked = uniform_selection(divergences, labels, 2)
+    assert int(picked.sum()) == 60
+    assert torch.equal(uniform_selection(divergences, labels, 50), picked)
 
 
 def test_rows_are_believed_less_the_more_they_diverge() -> None:
