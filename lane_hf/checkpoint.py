@@ -18,13 +18,14 @@ from .errors import InputError
 from .fingerprint import difference
 
 STATE_FILE = "lane_state.safetensors"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
+ARGUMENTS = ("method", "seed", "rows_per_step")  # facts that are compared last: other rows say more of what went wrong
 
 
 def save_state(
     folder: str | Path,
     parts: Mapping[str, Mapping[str, Tensor]],
-    facts: Mapping[str, int],
+    facts: Mapping[str, int | str],
     dataset: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the state of several parts into `folder`, all or nothing.
@@ -32,7 +33,7 @@ def save_state(
     Args:
         folder: an existing checkpoint folder.
         parts: tensors by name, by part; names of parts hold no slash.
-        facts: numbers that must agree when the state is loaded, such as the number of labels.
+        facts: what must agree when the state is loaded, such as the number of labels.
         dataset: fingerprint of the training set.
 
     Returns:
@@ -64,27 +65,32 @@ def _of_its_own(tensor: Tensor, memory: set[int]) -> Tensor:
     return tensor
 
 
-def check_state(folder: str | Path, facts: Mapping[str, int], dataset: Mapping[str, Any] | None = None) -> None:
+def check_state(folder: str | Path, facts: Mapping[str, int | str], dataset: Mapping[str, Any] | None = None) -> None:
     """Raise `InputError` unless the state in `folder` belongs to this training run; reads the header only.
 
     Args:
         folder: the checkpoint folder.
-        facts: numbers that must agree.
+        facts: what must agree.
         dataset: fingerprint of the training set, to be compared if given.
     """
     with _opened(folder) as file:
         header = _header(folder, file)
-    for name, value in facts.items():
-        stored = header["facts"].get(name)
-        if stored != value:
-            raise InputError(
-                f"cannot resume from {folder}: it was written with {name.replace('_', ' ')} = {stored}, now "
-                f"it is {value}. Resume with the data set and model of the first run"
-            )
+    _check_facts(folder, header["facts"], {name: value for name, value in facts.items() if name not in ARGUMENTS})
     if dataset is not None:
         problem = difference(header["dataset"], dataset)
         if problem is not None:
             raise InputError(f"cannot resume from {folder}: {problem}")
+    _check_facts(folder, header["facts"], {name: value for name, value in facts.items() if name in ARGUMENTS})
+
+
+def _check_facts(folder: str | Path, known: Mapping[str, Any], facts: Mapping[str, int | str]) -> None:
+    for name, value in facts.items():
+        stored = known.get(name)
+        if stored != value:
+            raise InputError(
+                f"cannot resume from {folder}: it was written with {name.replace('_', ' ')} = {stored}, now "
+                f"it is {value}. Resume with the data set, model and arguments of the first run"
+            )
 
 
 def load_state(folder: str | Path, expected_parts: set[str]) -> dict[str, dict[str, Tensor]]:

@@ -8,11 +8,13 @@ two, which looks whole, and the third another model. So what a training does not
 import os
 import re
 import shutil
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 EARLIER = "of_an_earlier_training.txt"
 _SAYS = "A later training began in the folder above. Nothing goes on from what is here unless it is named.\n"
+_APART = 2 * 10**9  # nanoseconds
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 
 
@@ -47,7 +49,8 @@ def set_aside(folders: Collection[Path]) -> None:
         if not is_earlier(folder):
             times = folder.stat()
             (folder / EARLIER).write_text(_SAYS, encoding="utf-8")
-            os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))  # by which Trainer tells the oldest
+            # By which Trainer tells the oldest, unless all are of the same second.
+            os.utime(folder, ns=(times.st_atime_ns, min(times.st_mtime_ns, time.time_ns() - _APART)))
 
 
 def go_on_from(folder: str | Path, best: str | Path | None, output_dir: str | Path) -> None:

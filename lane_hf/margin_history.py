@@ -3,10 +3,11 @@
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
-from transformers import TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from .row_ids import PADDING_ID
 
@@ -27,7 +28,7 @@ class MarginHistory:
         path: the file; its folder is made if needed.
         epochs: how many epochs training has.
         num_rows: number of rows of the training set.
-        keep: go on with a file that is there, if it has this shape; otherwise start anew.
+        keep: go on with a file that is there, if it is of as many rows; otherwise start anew.
         row_ids: `[num_rows]` the user's names of the rows, written beside the file as `row_ids.npy`.
 
     Example:
@@ -44,27 +45,16 @@ class MarginHistory:
         self._partial = self._path.with_name(Path(PARTIAL_FILE).name)
         if keep and self._path.is_file() and not self._partial.is_file():
             shutil.copyfile(self._path, self._partial)
+        before = np.empty((0, num_rows), np.float16)
         if keep and self._partial.is_file():
             self._margins = np.lib.format.open_memmap(self._partial, mode="r+")
             if self._margins.shape == (epochs, num_rows) and self._margins.dtype == np.float16:
                 return
+            before = np.array(self._margins)
         self._margins = np.lib.format.open_memmap(self._partial, mode="w+", dtype=np.float16, shape=(epochs, num_rows))
         self._margins[:] = np.nan
-
-    @classmethod
-    def open(
-        cls, args: TrainingArguments, state: TrainerState, num_rows: int, row_ids: np.ndarray | None
-    ) -> "MarginHistory":
-        """Open the file of a run that takes its first step now, or goes on with an earlier one.
-
-        Args:
-            args: Trainer's arguments, with the folder of the run.
-            state: Trainer's state.
-            num_rows: number of rows of the training set.
-            row_ids: `[num_rows]` the user's names of the rows.
-        """
-        epochs, resumed = math.ceil(state.num_train_epochs), state.global_step > 0
-        return cls(Path(args.output_dir) / MARGINS_FILE, epochs, num_rows, resumed, row_ids)
+        if before.dtype == np.float16 and before.shape[1:] == (num_rows,):
+            self._margins[: len(before)] = before[:epochs]
 
     def record(self, epoch: int, row_ids: Tensor, margins: Tensor) -> None:
         """Write the margins of a batch.
@@ -90,3 +80,34 @@ class MarginHistory:
         else:
             np.save(names, self._row_ids)
         self._partial.replace(self._path)
+
+
+class HistoryCallback(TrainerCallback):
+    """Keeps the margin history of a trainer's run, if `args.margin_history` asks for it.
+
+    Args:
+        trainer: a `RowTrainer`.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._history: MarginHistory | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the file; a run that is resumed goes on with what is there, also if it has no step to take."""
+        self._history = None
+        if args.margin_history and state.is_world_process_zero:
+            epochs, num_rows = math.ceil(state.num_train_epochs), len(self._trainer.row_statistics)
+            path, resumed = Path(args.output_dir) / MARGINS_FILE, state.global_step > 0
+            self._history = MarginHistory(path, epochs, num_rows, resumed, self._trainer.trained_row_ids)
+
+    def record(self, epoch: int, row_ids: Tensor, margins: Tensor) -> None:
+        """Write the margins of a step, if there is a file."""
+        if self._history is not None:
+            self._history.record(epoch, row_ids, margins)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the file in its place, unless a signal stopped the run, which will go on."""
+        if self._history is not None and not self._trainer.stopped_at_signal:
+            self._history.finish()
+        self._history = None

@@ -21,6 +21,7 @@ from .errors import CheckpointError, InputError
 from .fingerprint import Fingerprint, fingerprint
 from .hub.hub_trainer import HubTrainer
 from .jit_checkpoint import save_between_steps
+from .replaced import replaced
 from .resume import check_checkpoint, last_whole_checkpoint, what_is_missing
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
@@ -54,14 +55,27 @@ class ResumableTrainer(HubTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        save_between_steps(self)
+        self._between_steps = save_between_steps(self)
+
+    @property
+    def stopped_at_signal(self) -> bool:
+        """Whether the last training was stopped by a signal (`enable_jit_checkpoint`), before it was done."""
+        stopped = self._between_steps is not None and self._between_steps.has_saved
+        return stopped and self.state.global_step < self.state.max_steps
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.stopped_at_signal:
+            return super()._finalize_training(*args, **kwargs)
+        # Trainer would load the best model, and with save_total_limit=1 remove the checkpoint that was just saved.
+        with replaced(self.state, "best_model_checkpoint", None):
+            return super()._finalize_training(*args, **kwargs)
 
     def stateful_parts(self) -> dict[str, Stateful]:
         """Return the parts of the training state that checkpoints must hold besides Trainer's own, by name."""
         return {}
 
-    def facts(self) -> dict[str, int]:
-        """Return numbers that must be the same when a run is resumed."""
+    def facts(self) -> dict[str, int | str]:
+        """Return what must be the same when a run is resumed."""
         return {}
 
     def label_columns(self) -> list[str]:

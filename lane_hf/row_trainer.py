@@ -24,7 +24,7 @@ from .checks import (
 )
 from .errors import InputError
 from .heads import base_classifier, names_of_labels
-from .margin_history import MarginHistory
+from .margin_history import HistoryCallback
 from .method_config import MethodConfig
 from .networks import OwnState, num_labels_of
 from .replaced import replaced
@@ -106,8 +106,11 @@ class RowTrainer(AveragingTrainer):
         self._trained_on: Any = None
         self._warned_of_skipped = False
         self._rows: RowDataset | None = None
-        self._history: MarginHistory | None = None
+        self.trained_row_ids: np.ndarray | None = None
+        """`[N]` the user's names of the rows that were trained on last."""
+        self._history = HistoryCallback(self)
         self.add_callback(EpochCallback(self.set_epoch))
+        self.add_callback(self._history)
 
     # ---- Rows: the training batches carry the number of each row ----
 
@@ -250,10 +253,7 @@ class RowTrainer(AveragingTrainer):
     def record(self, observation: Observation) -> None:
         """Take in what a step shows of its rows, those of all processes."""
         self.row_statistics.record(observation)
-        if self.args.margin_history and self.is_world_process_zero():
-            if self._history is None:
-                self._history = MarginHistory.open(self.args, self.state, len(self.row_statistics), self._user_row_ids)
-            self._history.record(self._epoch, observation.row_ids, observation.margins)
+        self._history.record(self._epoch, observation.row_ids, observation.margins)
 
     def gather(self, columns: Sequence[Tensor], rows: StepRows) -> tuple[Tensor, ...]:
         """Gather `[B]` tensors over all processes, in one message.
@@ -319,13 +319,6 @@ class RowTrainer(AveragingTrainer):
                 stacklevel=2,
             )
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train like [`ResumableTrainer.train`], and put the margin history in its place."""
-        outcome = super().train(*args, **kwargs)
-        if self._history is not None:
-            self._history.finish()
-        return outcome
-
     # ---- State in checkpoints ----
 
     def stateful_parts(self) -> dict[str, Stateful]:
@@ -337,7 +330,7 @@ class RowTrainer(AveragingTrainer):
         self.row_statistics = RowStatistics(len(self.train_dataset), self.num_labels, self.state_device)
         self._trained_on = self.train_dataset  # the user may give another one before asking for the table
         self._terms = TermMeans()
-        self._history = None  # opened at the first step, when it is known whether the run goes on with an earlier one
+        self.trained_row_ids = self._user_row_ids
 
     @property
     def state_device(self) -> torch.device:
@@ -359,9 +352,14 @@ class RowTrainer(AveragingTrainer):
         self.reset_rows()
         return super()._prepare_for_training(*args, **kwargs)
 
-    def facts(self) -> dict[str, int]:
-        """Return numbers that must be the same when a run is resumed."""
-        return {"number_of_labels": self.num_labels}
+    def facts(self) -> dict[str, int | str]:
+        """Return what must be the same when a run is resumed: of the method, and what rows come in which step."""
+        args = self.args
+        seed = args.seed if args.data_seed is None else args.data_seed
+        facts: dict[str, int | str] = {"method": self.method_name, "number_of_labels": self.num_labels, "seed": seed}
+        if not args.auto_find_batch_size:  # then it is found
+            facts["rows_per_step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        return facts
 
     # ---- The table ----
 
@@ -388,7 +386,7 @@ class RowTrainer(AveragingTrainer):
         table = build_table(
             self.row_statistics,
             self.row_scores(),
-            row_ids=self._user_row_ids,
+            row_ids=self.trained_row_ids,
             label_names=names,
             texts=excerpts(self._trained_on),
         )

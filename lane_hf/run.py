@@ -154,12 +154,11 @@ def run(model_args: ModelArguments, data_args: DataArguments, config: RunConfig)
     with disk_errors_named(f"the results in {output_dir}", output_dir), RunProgress(config.disable_tqdm) as progress:
         show_with(trainer, [progress])
         distances = given_distances(data_args, data["train"])
-        metrics, issues = _train(trainer, data["train"], checkpoint)
+        metrics, issues = _train(trainer, data["train"], checkpoint, emissions)
         if trainer.is_world_process_zero() and (issues is not None or not (output_dir / ISSUES_FILE).exists()):
             # Not before: a run that is interrupted must not claim an earlier one's results in the same folder.
             write_json(output_dir / "run_config.json", settings)
             if issues is not None:
-                remove_earlier(output_dir, config, emissions)
                 write_issues(output_dir, issues, distances)
         if config.do_eval:
             metrics |= _plain(trainer.evaluate(metric_key_prefix="eval"))
@@ -293,12 +292,20 @@ def _make_trainer(
 
 
 def _train(
-    trainer: RowTrainer, rows: Dataset, checkpoint: str | bool | None
+    trainer: RowTrainer, rows: Dataset, checkpoint: str | bool | None, emissions: int | None
 ) -> tuple[dict[str, float], "LabelIssues | None"]:
     config = trainer.args
     if not config.do_train:
         return {}, None
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.stopped_at_signal:
+        done, asked = trainer.state.global_step, trainer.state.max_steps
+        raise CheckpointError(
+            f"a signal stopped the training at step {done} of {asked}: go on with --resume_from_checkpoint True"
+        )
+    if trainer.is_world_process_zero():
+        # From here on the folder holds the results of this run or none: the table, written last, says that it is done.
+        remove_earlier(Path(config.output_dir), config, emissions)
     metrics = _plain(outcome.metrics)
     trainer.save_model(_internal_call=True)  # pushed at the end: a network that is down must not cost the table
     trainer.save_state()

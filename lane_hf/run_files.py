@@ -14,6 +14,7 @@ from .hub.card_facts import EMISSIONS_FILE, hardware_in_words
 from .margin_history import MARGINS_FILE, PARTIAL_FILE, ROW_IDS_FILE
 from .methods import METHODS
 from .report import REPORT_FILE
+from .report.run_record import ISSUES_FILE
 from .run_arguments import DataArguments, ModelArguments, RunConfig
 from .run_command import GROUPS
 
@@ -48,7 +49,7 @@ def remove_earlier(output_dir: Path, config: RunConfig, emissions: int | None) -
         config: the arguments of this run.
         emissions: what [`emissions_noted`] said before this run trained.
     """
-    stale = ["metrics.json", "predictions.csv", REPORT_FILE]
+    stale = [ISSUES_FILE, "metrics.json", "predictions.csv", REPORT_FILE]
     if emissions_noted(output_dir) == emissions:
         stale.append(EMISSIONS_FILE)
     if not config.margin_history:

@@ -108,6 +108,42 @@ def test_a_resumed_run_fills_the_same_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(file), whole)
 
 
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_was_killed_after_its_last_step_keeps_them(tmp_path: Path) -> None:
+    def run(folder: str, seed: int = 1) -> Any:
+        return make_trainer(
+            tmp_path / folder, margin_history=True, save_strategy="steps", save_steps=16, num_train_epochs=2, seed=seed
+        )
+
+    run("whole").train()
+    run("cut", seed=2).train()  # an earlier one in the same folder
+    cut = run("cut")
+    cut._finalize_training = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        cut.train()
+    run("cut").train(resume_from_checkpoint=True)  # takes no step
+    margins = [np.load(tmp_path / name / MARGINS_FILE) for name in ("whole", "cut")]
+    np.testing.assert_array_equal(*margins)
+
+
+def test_epochs_that_are_added_leave_those_before(tmp_path: Path) -> None:
+    def run(epochs: int) -> Any:
+        return make_trainer(
+            tmp_path, margin_history=True, save_strategy="epoch", num_train_epochs=epochs, lr_scheduler_type="constant"
+        )
+
+    run(2).train()
+    before = np.load(tmp_path / MARGINS_FILE)
+    run(4).train(resume_from_checkpoint=True)
+    after = np.load(tmp_path / MARGINS_FILE)
+    np.testing.assert_array_equal(after[:2], before)
+    assert after.shape[0] == 4
+    assert not np.isnan(after).any()
+
+
 def test_without_the_option_there_is_no_file(tmp_path: Path) -> None:
     make_trainer(tmp_path).train()
     assert not (tmp_path / MARGINS_FILE).exists()

@@ -215,6 +215,10 @@ def test_users_row_ids_name_the_rows(tmp_path: Path) -> None:
     assert sorted(issues["row_id"]) == names
     labels = dict(zip(names, dataset["label"], strict=True))
     assert issues["given_label"].tolist() == [f"label_{labels[name]}" for name in issues["row_id"]]
+    # They stay those of the rows that were trained on, whatever comes next.
+    trainer.train_dataset = dataset_for("bert").add_column("row_id", [5000 + index for index in range(64)])
+    trainer.get_train_dataloader()
+    assert sorted(trainer.label_issues()["row_id"]) == names
 
 
 def test_no_table_before_training(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from job import Job
 
+from lane_hf import InputError, run
 from lane_hf.cli import main as lane
 from lane_hf.hub.card_facts import emissions_in
 from lane_hf.report.run_record import read_run
@@ -76,6 +77,28 @@ def test_a_run_that_is_done_replaces_all_results_of_the_earlier_one(job: Job) ->
     (job.output_dir / "_report/margins.partial.npy").touch()
     assert job(train_file=train, seed=4).status == 0
     assert not (job.output_dir / "_report/margins.partial.npy").exists()
+
+
+@pytest.mark.parametrize("place", [(LaneTrainer, "save_model"), (LaneTrainer, "label_issues"), (run, "write_issues")])
+def test_a_folder_never_holds_the_model_of_one_run_and_the_table_of_another(
+    job: Job, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
+) -> None:
+    train = job.data()
+    assert job(train_file=train, seed=1).status == 0
+    with monkeypatch.context() as patched:
+        save = LaneTrainer._save_checkpoint
+
+        def save_and_forget(self: LaneTrainer, *args: Any) -> None:
+            save(self, *args)
+            patched.setattr(*place, interrupt)  # a checkpoint saves the model too
+
+        patched.setattr(LaneTrainer, "_save_checkpoint", save_and_forget)
+        with pytest.raises(KeyboardInterrupt):
+            job(train_file=train, seed=2)
+    with pytest.raises(InputError, match="no folder of a training run that is done"):
+        read_run(job.output_dir)
+    assert job(train_file=train, seed=2, resume_from_checkpoint=True).status == 0
+    assert read_run(job.output_dir).settings["RunConfig"]["seed"] == 2
 
 
 def test_what_was_not_done_yet_is_not_left_of_the_earlier_run(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,14 @@ def test_a_run_continues_from_its_last_checkpoint(job: Job) -> None:
     assert (job.issues()["visits"] == 1).all()
 
 
+OTHER_ROWS_PER_STEP: list[tuple[dict[str, int], str]] = [
+    ({"seed": 7}, "seed = 42, now it is 7"),
+    ({"data_seed": 7}, "seed = 42, now it is 7"),
+    ({"per_device_train_batch_size": 4}, "rows per step = 32, now it is 4"),
+    ({"gradient_accumulation_steps": 2}, "rows per step = 32, now it is 64"),
+]
+
+
 def test_there_must_be_something_to_resume_from(job: Job) -> None:
     train = job.data()
     outcome = job(train_file=train, resume_from_checkpoint=True)
@@ -39,7 +47,12 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(job: Job) -> None:
     outcome = job(train_file=job.data("more.csv", 40), num_train_epochs=2, resume_from_checkpoint=checkpoint)
     assert_refused(outcome, "the training set had 32 rows, now it has 40", alone=False)
     outcome = job(train_file=train, num_train_epochs=2, resume_from_checkpoint=checkpoint, method="plain")
+    assert_refused(outcome, "it was written with method = lane, now it is plain. Resume with", alone=False)
+    outcome = job(train_file=train, num_train_epochs=2, resume_from_checkpoint=checkpoint, auxiliary="shared")
     assert_refused(outcome, "Resume with the settings", alone=False)
+    for changes, said in OTHER_ROWS_PER_STEP:
+        outcome = job(train_file=train, num_train_epochs=2, resume_from_checkpoint=checkpoint, **changes)
+        assert_refused(outcome, f"it was written with {said}. Resume with", alone=False)
     (checkpoint / "trainer_state.json").unlink()
     outcome = job(train_file=train, resume_from_checkpoint=checkpoint)
     assert_refused(outcome, "it has no trainer_state.json")

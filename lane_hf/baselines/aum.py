@@ -141,7 +141,7 @@ class AumScorer(BaselineTrainer):
     def _check_train_dataset(self) -> None:
         """Do nothing: the trainer of all stages has checked it, and knows how many labels it shall have."""
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, int | str]:
         """Return numbers that must be the same when a run is resumed; the threshold samples are among them."""
         return {**super().facts(), "checksum_of_threshold_samples": checksum({"rows": self._is_threshold})}
 

@@ -313,11 +313,12 @@ class StagedTrainer(RowTrainer):
             self._trained_on = dataset  # the table is about all rows
             self._fingerprint = None
             self._check_train_dataset()  # the user's row ids are again those of all rows
+            self.trained_row_ids = self._user_row_ids
 
-    def facts(self) -> dict[str, int]:
-        """Return numbers that must be the same when a run is resumed; the rows selected are among them."""
+    def facts(self) -> dict[str, int | str]:
+        """Return what must be the same when a run is resumed; the rows selected are among it."""
         chosen = {} if self.selection is None else {"checksum_of_selection": checksum({"kept": self.selection.kept})}
-        return {**super().facts(), **chosen}
+        return {**chosen, **super().facts()}
 
     def row_scores(self) -> RowScores:
         """Return how the scoring runs judge the rows, and weight 0 for those that were left out."""

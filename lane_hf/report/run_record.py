@@ -66,7 +66,10 @@ def write_issues(folder: str | Path, issues: LabelIssues, distances: np.ndarray 
         table[["row_id", TEXT_COLUMN]].to_parquet(folder / TEXTS_FILE, index=False)
     facts = {"label_names": issues.label_names, "distances": None if distances is None else distances.tolist()}
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
-    table.drop(columns=TEXT_COLUMN, errors="ignore").to_parquet(folder / ISSUES_FILE, index=False)
+    # Last, and all or nothing: where it is, the run is done.
+    partial = folder / f"{ISSUES_FILE}.partial"
+    table.drop(columns=TEXT_COLUMN, errors="ignore").to_parquet(partial, index=False)
+    partial.replace(folder / ISSUES_FILE)
 
 
 def read_run(folder: str | Path) -> RunRecord:

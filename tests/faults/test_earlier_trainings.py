@@ -1,5 +1,6 @@
 """A folder that is used twice: what an earlier training has left there is neither mixed in nor gone on from."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import TrainerCallback
 
 from lane_hf import InputError, LaneTrainer
 from lane_hf.baselines import CartographyConfig, CartographyTrainer
-from lane_hf.checkpoint_folders import checkpoints, is_earlier, stages
+from lane_hf.checkpoint_folders import all_checkpoints, checkpoints, is_earlier, stages
 from lane_hf.resume import last_whole_checkpoint, what_is_missing
 
 SAVING: dict[str, Any] = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 5}
@@ -314,10 +315,19 @@ def test_a_best_model_that_is_gone_is_said(tmp_path: Path) -> None:
 
 def test_the_limit_counts_the_oldest_out(tmp_path: Path) -> None:
     trainer_in(tmp_path, save_total_limit=2).train()
+    for path in checkpoints(tmp_path):
+        os.utime(path)  # this very second
+    second = trainer_in(tmp_path, save_total_limit=1, callbacks=[KillAt(7)])
+    kill(second)
+    assert [path.name for path in all_checkpoints(tmp_path)] == ["checkpoint-5"]
+
+
+def test_setting_aside_leaves_the_times(tmp_path: Path) -> None:
+    trainer_in(tmp_path).train()
+    for number, path in enumerate(checkpoints(tmp_path)):
+        os.utime(path, (1000 - number, 1000 - number))
     before = {path: path.stat().st_mtime for path in checkpoints(tmp_path)}
-    assert [path.name for path in before] == ["checkpoint-24", "checkpoint-20"]
     kill(trainer_in(tmp_path, callbacks=[KillAt(3)]))
-    # Setting aside leaves the times, by which Trainer tells what is oldest.
     assert {path: path.stat().st_mtime for path in before} == before
 
 
