@@ -115,6 +115,8 @@ def test_no_wrong_label_is_one_that_no_row_has(more: int) -> None:
     found = [estimate_noise(margins, q, rows, size, others).probability for size in (4, 4 + more)]
     assert found[0][:40].min() > 0.5
     torch.testing.assert_close(*found)
+    # Nor where the best other labels are not known.
+    torch.testing.assert_close(*(estimate_noise(margins, q, rows, size).probability for size in (4, 4 + more)))
 
 
 def rows_of(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

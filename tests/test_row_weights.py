@@ -191,14 +191,17 @@ def test_the_posterior_is_what_the_table_says(tmp_path: Path) -> None:
     assert of_batch(resumed, buffer, rows.tolist(), 2.0) != of_batch(weights, buffer, rows.tolist(), 2.0)
 
 
+@pytest.mark.parametrize("again", [0, 3])
 @pytest.mark.parametrize("weighting", ["mixture", "posterior"])
-def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path, weighting: str) -> None:
+def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path, weighting: str, again: int) -> None:
     buffer, known = two_humps()
     labels, averages, rows = known.labels[:60], buffer.average()[:60], torch.arange(60)
     statistics = RowStatistics(61, LABELS)
     confidence = torch.sigmoid(averages)
     observation = Observation(rows, labels, averages, confidence, 1 - labels, 1 - confidence)
     statistics.record(observation)
+    for _ in range(again):  # a sampler has shown the rows of label 1 more often
+        statistics.record(Observation(*(column[labels == 1] for column in observation)))
     # Of late, label 1 is predicted for five rows only.
     lately = observation._replace(margins=torch.where((labels == 1) & (rows > 10), -1.0, 1.0))
     at_once, waiting = (make_weights(tmp_path, weighting=weighting, wait_for_labels=wait) for wait in (False, True))
@@ -207,7 +210,7 @@ def test_labels_that_are_not_learned_yet_are_waited_for(tmp_path: Path, weightin
         weights.refit_if_due(buffer, statistics, 1.0)
     before, after = (torch.tensor(of_batch(each, buffer, rows.tolist())) for each in (at_once, waiting))
     predicted = torch.tensor([55.0, 5.0])
-    shares = learned_shares(predicted, before, labels)
+    shares = learned_shares(predicted, before, labels, 1 + again * labels)
     assert shares[0] == 1
     assert 0 < shares[1] < 0.9
     assert after.tolist() == pytest.approx((1 - shares[labels] * (1 - before)).tolist(), abs=1e-6)

@@ -142,7 +142,7 @@ class AumScorer(BaselineTrainer):
         """Do nothing: the trainer of all stages has checked it, and knows how many labels it shall have."""
 
     def facts(self) -> dict[str, int | str]:
-        """Return numbers that must be the same when a run is resumed; the threshold samples are among them."""
+        """Return what must be the same when a run is resumed; the threshold samples are among it."""
         return {**super().facts(), "checksum_of_threshold_samples": checksum({"rows": self._is_threshold})}
 
     def logits_of_rows(self, outputs: dict[str, Tensor], own: slice) -> Tensor:

@@ -223,6 +223,14 @@ def test_a_checkpoint_of_another_folder_leaves_nothing_of_this_one(tmp_path: Pat
     assert len(checkpoints(tmp_path / "old")) == 5
 
 
+def test_the_best_model_of_another_folder_is_not_taken_for_that_of_this_one(tmp_path: Path) -> None:
+    kill(choosing(tmp_path / "old", best=2, callbacks=[KillAt(18)]))
+    trainer_in(tmp_path / "new", save_steps=4, learning_rate=5e-4).train()
+    resumed = choosing(tmp_path / "new", best=2, done=4)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "old" / "checkpoint-16"))
+    assert resumed.state.best_model_checkpoint == str(tmp_path / "old" / "checkpoint-8")
+
+
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
     trainer_in(tmp_path, save_steps=6).train()
     kill(trainer_in(tmp_path, save_steps=4, callbacks=[KillAt(9)]))
